@@ -28,4 +28,6 @@ function place(to: string, write: (path: string) => void): void {
 }
 
 for (const [from, to] of copies) place(to, (path) => copyFileSync(resolve(from), path));
-place("buf/validate/validate.proto", (path) => writeFileSync(path, printProto(file_buf_validate_validate.proto)));
+place("buf/validate/validate.proto", (path) =>
+  writeFileSync(path, printProto(file_buf_validate_validate.proto)),
+);

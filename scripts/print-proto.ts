@@ -42,7 +42,9 @@ function printMessage(message: DescriptorProto): string[] {
   const body = [
     ...message.field.filter((field) => !isOneofMember(field)).map((field) => printField(field)),
     ...oneofs,
-    ...message.extensionRange.map((range) => `extensions ${range.start} to ${range.end > 536870911 ? "max" : range.end - 1};`),
+    ...message.extensionRange.map(
+      (range) => `extensions ${range.start} to ${range.end > 536870911 ? "max" : range.end - 1};`,
+    ),
     ...message.reservedRange.map((range) => `reserved ${range.start} to ${range.end - 1};`),
     ...message.reservedName.map((name) => `reserved "${name}";`),
     ...printExtensions(message.extension),
@@ -57,10 +59,17 @@ function isOneofMember(field: FieldDescriptorProto): boolean {
 }
 
 function printEnum(enumType: EnumDescriptorProto): string[] {
-  return [`enum ${enumType.name} {`, ...indent(enumType.value.map((value) => `${value.name} = ${value.number};`)), "}"];
+  return [
+    `enum ${enumType.name} {`,
+    ...indent(enumType.value.map((value) => `${value.name} = ${value.number};`)),
+    "}",
+  ];
 }
 
-function printField(field: FieldDescriptorProto, label = `${FieldDescriptorProto_Label[field.label].toLowerCase()} `): string {
+function printField(
+  field: FieldDescriptorProto,
+  label = `${FieldDescriptorProto_Label[field.label].toLowerCase()} `,
+): string {
   if (field.type === FieldDescriptorProto_Type.GROUP) throw new Error(`cannot print the group ${field.name}`);
   const type = field.typeName || FieldDescriptorProto_Type[field.type].toLowerCase();
   return `${label}${type} ${field.name} = ${field.number};`;
