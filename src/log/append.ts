@@ -1,0 +1,150 @@
+// Append: one transaction writes entries, grants, quarantine and `state`, fenced by the state's revision, so that
+// two leaders can't both append and a crash loses and repeats nothing. Whoever loses the fence must step down.
+import { type AnyBulkWriteOperation, type ClientSession, Long, type Timestamp } from "mongodb";
+import { invariant } from "../model/invariant.ts";
+import { snapshotSession, snapshotTimeOf } from "../mongo/snapshot.ts";
+import type { Seq } from "../model/seq.ts";
+import { type Entry, type EntryDocument, entryDocument, type LeaverKey, type RecordKey } from "./entry.ts";
+import { type Grant, type GrantDocument, grantDocument } from "./grants.ts";
+import { type Log, readState } from "./log.ts";
+import { type Quarantined, type QuarantineDocument, quarantineDocument } from "./quarantine.ts";
+import { type LogState, stateDocument } from "./state.ts";
+
+/** What an append changes; whatever is absent stays. */
+export interface Append {
+  /** The state this was computed from. */
+  readonly base: LogState;
+  /** The state's new values; revision and nonce are set by the append. */
+  readonly state: Partial<Omit<LogState, "revision" | "nonce" | "epoch" | "signingKey">>;
+  /** Main entries and leavers with their new seqs: (base.head, state.head], ascending. */
+  readonly entries?: readonly Entry[];
+  /** Main entries (deleted records) and leavers (feeds re-entered) to drop. */
+  readonly drops?: ReadonlyArray<RecordKey | LeaverKey>;
+  /** Main entries a load has met unchanged. */
+  readonly stamps?: { readonly load: number; readonly schema: number; readonly keys: readonly RecordKey[] };
+  readonly grants?: readonly Grant[];
+  readonly grantDrops?: readonly RecordKey[];
+  readonly quarantine?: readonly Quarantined[];
+  readonly quarantineDrops?: readonly RecordKey[];
+  /** Leavers older than this many ms since 1970 go; the caller moves `state.horizon` accordingly. */
+  readonly leaversBeforeMs?: number;
+}
+
+/** An append as committed: with it a reader standing at `before` can go on without reading the database. */
+export interface CommittedAppend {
+  readonly before: Seq;
+  readonly state: LogState;
+  readonly entries: readonly Entry[];
+  /** Whether any grant may have changed. */
+  readonly grantsChanged: boolean;
+  /** Cluster time of the commit: a snapshot at it holds exactly this. */
+  readonly time: Timestamp;
+}
+
+/** Another node has written `state` since: step down. */
+export class FencedError extends Error {
+  override readonly name = "FencedError";
+}
+
+const ATTEMPTS_MAX = 5;
+
+/**
+ * Commits an append, at most once whatever fails on the way.
+ * @throws FencedError when `base` is no longer the state; the driver's error when the database stays unreachable.
+ */
+export async function append(log: Log, change: Append, nonce: string): Promise<CommittedAppend> {
+  const state: LogState = { ...change.base, ...change.state, revision: change.base.revision + 1, nonce };
+  invariant(seqsAreDense(change.entries ?? [], change.base.head, state.head), "entries fill (base.head, head]");
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return committed(change, state, await commit(log, change, state));
+    } catch (error) {
+      // Whatever failed, an attempt of ours may have been committed: only the state itself tells.
+      const now = await readStateAtSnapshot(log);
+      if (now.state.nonce === nonce) return committed(change, state, now.time);
+      if (now.state.revision !== change.base.revision) {
+        throw new FencedError(`state went from revision ${change.base.revision} to ${now.state.revision}`);
+      }
+      if (attempt === ATTEMPTS_MAX) throw error;
+    }
+  }
+}
+
+function committed(change: Append, state: LogState, time: Timestamp): CommittedAppend {
+  const grantsChanged = (change.grants?.length ?? 0) + (change.grantDrops?.length ?? 0) > 0;
+  return { before: change.base.head, state, entries: change.entries ?? [], grantsChanged, time };
+}
+
+function seqsAreDense(entries: readonly Entry[], before: Seq, head: Seq): boolean {
+  return entries.length === head - before && entries.every((entry, index) => entry.seq === before + index + 1);
+}
+
+async function commit(log: Log, change: Append, state: LogState): Promise<Timestamp> {
+  const session = log.client.startSession();
+  try {
+    session.startTransaction({ readConcern: { level: "snapshot" }, writeConcern: { w: "majority" } });
+    await writeState(log, change.base, state, session);
+    await writeEntries(log, change, session);
+    await writeGrants(log, change, session);
+    await writeQuarantine(log, change, session);
+    await session.commitTransaction();
+    invariant(session.operationTime, "a committed transaction has an operation time");
+    return session.operationTime;
+  } finally {
+    await session.endSession();
+  }
+}
+
+async function writeState(log: Log, base: LogState, state: LogState, session: ClientSession): Promise<void> {
+  const { _id, ...fields } = stateDocument(state);
+  const fence = { _id, revision: Long.fromNumber(base.revision) };
+  const { matchedCount } = await log.states.updateOne(fence, { $set: fields }, { session });
+  if (matchedCount === 0) throw new FencedError("state has moved on");
+}
+
+async function writeEntries(log: Log, change: Append, session: ClientSession): Promise<void> {
+  const operations: AnyBulkWriteOperation<EntryDocument>[] = [];
+  for (const key of change.drops ?? []) operations.push({ deleteOne: { filter: { _id: key } } });
+  for (const entry of change.entries ?? []) {
+    const { _id, ...fields } = entryDocument(entry);
+    operations.push({ replaceOne: { filter: { _id }, replacement: fields, upsert: true } });
+  }
+  if (change.stamps?.keys.length) {
+    const { keys, load, schema } = change.stamps;
+    operations.push({ updateMany: { filter: { _id: { $in: [...keys] } }, update: { $set: { load, schema } } } });
+  }
+  if (change.leaversBeforeMs !== undefined) {
+    operations.push({ deleteMany: { filter: { at: { $lt: new Date(change.leaversBeforeMs) } } } });
+  }
+  if (operations.length) await log.entries.bulkWrite(operations, { session, ordered: false });
+}
+
+async function writeGrants(log: Log, change: Append, session: ClientSession): Promise<void> {
+  const operations: AnyBulkWriteOperation<GrantDocument>[] = [];
+  for (const key of change.grantDrops ?? []) operations.push({ deleteOne: { filter: { _id: key } } });
+  for (const grant of change.grants ?? []) {
+    const { _id, ...fields } = grantDocument(grant);
+    operations.push({ replaceOne: { filter: { _id }, replacement: fields, upsert: true } });
+  }
+  if (operations.length) await log.grants.bulkWrite(operations, { session, ordered: false });
+}
+
+async function writeQuarantine(log: Log, change: Append, session: ClientSession): Promise<void> {
+  const operations: AnyBulkWriteOperation<QuarantineDocument>[] = [];
+  for (const key of change.quarantineDrops ?? []) operations.push({ deleteOne: { filter: { _id: key } } });
+  for (const quarantined of change.quarantine ?? []) {
+    const { _id, ...fields } = quarantineDocument(quarantined);
+    operations.push({ replaceOne: { filter: { _id }, replacement: fields, upsert: true } });
+  }
+  if (operations.length) await log.quarantine.bulkWrite(operations, { session, ordered: false });
+}
+
+async function readStateAtSnapshot(log: Log): Promise<{ state: LogState; time: Timestamp }> {
+  const session = snapshotSession(log.client);
+  try {
+    const state = await readState(log, session);
+    return { state, time: snapshotTimeOf(session) };
+  } finally {
+    await session.endSession();
+  }
+}

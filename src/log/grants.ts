@@ -1,0 +1,35 @@
+// Grants by membership: one document per membership record, so that two rows may grant the same scope.
+// Written by ingest in the append that saw the membership change; read in the snapshot of a pass.
+import type { ClientSession } from "mongodb";
+import { type Access, mergeGrants } from "../model/principal.ts";
+import type { RecordKey } from "./entry.ts";
+import { type Log, readIn } from "./log.ts";
+
+export interface Grant {
+  /** The membership record. */
+  readonly key: RecordKey;
+  readonly principal: string;
+  readonly scope: string;
+  readonly access: Access;
+}
+
+export interface GrantDocument {
+  _id: RecordKey;
+  principal: string;
+  scope: string;
+  access: Access;
+}
+
+export function grantDocument({ key, ...rest }: Grant): GrantDocument {
+  return { _id: key, ...rest };
+}
+
+export function grantOf({ _id, ...rest }: GrantDocument): Grant {
+  return { key: _id, ...rest };
+}
+
+/** What memberships grant a principal: per scope the maximum. */
+export async function readGrants(log: Log, principal: string, session?: ClientSession): Promise<Map<string, Access>> {
+  const rows = await log.grants.find({ principal }, readIn(session)).toArray();
+  return mergeGrants(...rows.map((row) => new Map([[row.scope, row.access]])));
+}

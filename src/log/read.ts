@@ -1,0 +1,156 @@
+// Reading the log: entries of some feeds after a position, in seq order, in the session's snapshot.
+// Feeds are read in groups of at most 200 and merged: beyond that MongoDB's plan turns into a blocking sort.
+import type { ClientSession, FindCursor } from "mongodb";
+import type { Feed } from "../model/feed.ts";
+import type { Seq } from "../model/seq.ts";
+import { type Entry, type EntryDocument, entryOf, type MainEntry, type RecordKey } from "./entry.ts";
+import { type Log, readIn } from "./log.ts";
+
+/** Feeds to read, all from the same seq on. */
+export interface FeedRange {
+  readonly feeds: readonly Feed[];
+  /** Entries with a higher seq are read. */
+  readonly after: Seq;
+}
+
+export interface ReadOptions {
+  /** A snapshot session: state, grants and entries read in it belong together. */
+  readonly session: ClientSession;
+  /** Entries per round trip. */
+  readonly batchSize?: number;
+}
+
+const FEEDS_PER_QUERY_MAX = 200;
+
+/** Batches of entries in ascending seq, each entry once. Returning early closes the cursors. */
+export async function* readEntries(
+  log: Log,
+  ranges: readonly FeedRange[],
+  options: ReadOptions,
+): AsyncGenerator<Entry[], void, undefined> {
+  const cursors = ranges.flatMap((range) =>
+    inGroups(range.feeds, FEEDS_PER_QUERY_MAX).map((feeds) => entryCursor(log, feeds, range.after, options)),
+  );
+  try {
+    const [only] = cursors;
+    if (only && cursors.length === 1) yield* batchesOf(only);
+    else if (cursors.length > 1) yield* mergeBySeq(cursors.map(batchesOf), options.batchSize ?? BATCH_SIZE);
+  } finally {
+    await Promise.all(cursors.map((cursor) => cursor.close()));
+  }
+}
+
+/** Every entry in (after, head] whatever its feed, in ascending seq: what the live hub follows. */
+export async function* readAllEntries(
+  log: Log,
+  after: Seq,
+  options: ReadOptions,
+): AsyncGenerator<Entry[], void, undefined> {
+  const cursor = log.entries
+    .find({ seq: { $gt: after } }, { session: options.session, hint: { seq: 1 }, ...readOptions(options) })
+    .sort({ seq: 1 });
+  try {
+    yield* batchesOf(cursor);
+  } finally {
+    await cursor.close();
+  }
+}
+
+/** The main entries that exist among these records, in no order. */
+export async function readMainEntries(
+  log: Log,
+  keys: readonly RecordKey[],
+  session?: ClientSession,
+): Promise<MainEntry[]> {
+  const documents = await log.entries
+    .find({ _id: { $in: keys.map(({ c, k }) => ({ c, k })) } }, readIn(session))
+    .toArray();
+  return documents.map(entryOf).filter((entry) => entry.kind === "main");
+}
+
+/** How many entries of these ranges there are, counting no further than `max`. */
+export async function countEntries(
+  log: Log,
+  ranges: readonly FeedRange[],
+  options: { readonly session: ClientSession; readonly max: number },
+): Promise<number> {
+  let count = 0;
+  for (const { feeds, after } of ranges) {
+    for (const group of inGroups(feeds, FEEDS_PER_QUERY_MAX)) {
+      if (count >= options.max) return options.max;
+      const rows = await log.entries
+        .aggregate<{ n: number }>(
+          [
+            { $match: { feeds: { $in: group }, seq: { $gt: after } } },
+            { $limit: options.max - count },
+            { $count: "n" },
+          ],
+          { session: options.session, hint: { feeds: 1, seq: 1 } },
+        )
+        .toArray();
+      count += rows[0]?.n ?? 0;
+    }
+  }
+  return count;
+}
+
+const BATCH_SIZE = 2000;
+
+function readOptions({ batchSize }: ReadOptions) {
+  return { batchSize: batchSize ?? BATCH_SIZE, projection: { load: 0 } } as const;
+}
+
+function entryCursor(log: Log, feeds: readonly Feed[], after: Seq, options: ReadOptions): FindCursor<EntryDocument> {
+  return log.entries
+    .find(
+      { feeds: { $in: [...feeds] }, seq: { $gt: after } },
+      { session: options.session, hint: { feeds: 1, seq: 1 }, ...readOptions(options) },
+    )
+    .sort({ seq: 1 });
+}
+
+async function* batchesOf(cursor: FindCursor<EntryDocument>): AsyncGenerator<Entry[], void, undefined> {
+  while (await cursor.hasNext()) yield cursor.readBufferedDocuments().map(entryOf);
+}
+
+async function* mergeBySeq(
+  sources: ReadonlyArray<AsyncGenerator<Entry[], void, undefined>>,
+  batchSize: number,
+): AsyncGenerator<Entry[], void, undefined> {
+  const heads: Array<{ batch: Entry[]; index: number; source: AsyncGenerator<Entry[], void, undefined> }> = [];
+  for (const source of sources) {
+    const { value } = await source.next();
+    if (value) heads.push({ batch: value, index: 0, source });
+  }
+  let out: Entry[] = [];
+  let lastSeq = -1;
+  while (heads.length) {
+    let least = 0;
+    for (let i = 1; i < heads.length; i++) if (seqAt(heads[i]) < seqAt(heads[least])) least = i;
+    const head = heads[least];
+    const entry = head?.batch[head.index++];
+    // A record in feeds of two groups is met once in each.
+    if (entry && entry.seq !== lastSeq) out.push(entry);
+    lastSeq = entry?.seq ?? lastSeq;
+    if (head && head.index === head.batch.length) {
+      const { value } = await head.source.next();
+      if (value) Object.assign(head, { batch: value, index: 0 });
+      else heads.splice(least, 1);
+    }
+    if (out.length >= batchSize) {
+      yield out;
+      out = [];
+    }
+  }
+  if (out.length) yield out;
+}
+
+function seqAt(head: { batch: Entry[]; index: number } | undefined): Seq {
+  return head?.batch[head.index]?.seq ?? Number.POSITIVE_INFINITY;
+}
+
+function inGroups<T>(items: readonly T[], size: number): T[][] {
+  const groups: T[][] = [];
+  for (let i = 0; i < items.length; i += size) groups.push(items.slice(i, i + size));
+  return groups;
+}

@@ -1,0 +1,133 @@
+// The log's one `state` document: who leads, up to where readers may see, what time of the source that is.
+// Every write to it raises `revision` and is conditional on the one read (see append.ts).
+import { Binary, Long, Timestamp } from "mongodb";
+import type { Seq } from "../model/seq.ts";
+
+/** A load walking over a collection; it survives a crash in whatever phase it is. */
+export interface LoadProgress {
+  /** Stamped on every entry the walk meets. */
+  readonly number: number;
+  /** `walk`: reading the collection in `_id` order; `sweep`: re-reading entries the walk did not meet. */
+  readonly phase: "walk" | "sweep";
+  /** The last `_id` done in this phase; undefined: none yet. */
+  readonly last: { readonly key: unknown } | undefined;
+  /** Records walked so far, for progress. */
+  readonly done: number;
+  /** The generation to stamp entries with; withheld kinds of change become visible when the load ends. */
+  readonly reason: "first" | "schema" | "lost" | "repair";
+}
+
+export interface CollectionState {
+  readonly name: string;
+  /** Raised when the collection's fingerprint changes; entries of older generations are re-encoded by a load. */
+  readonly generation: number;
+  readonly fingerprint: string;
+  /** Entries of a generation below this are withheld: a field was hidden or a scope narrowed since. */
+  readonly oldestReadable: number;
+  readonly load: LoadProgress | undefined;
+}
+
+export interface LogState {
+  readonly revision: number;
+  readonly term: number;
+  /** Of the last write: tells a leader whose commit failed whether it took place. */
+  readonly nonce: string;
+  readonly epoch: string;
+  readonly signingKey: Uint8Array;
+  readonly head: Seq;
+  readonly horizon: Seq;
+  /** Cluster time of the source the log stands at; undefined: nothing ingested yet. */
+  readonly clock: Timestamp | undefined;
+  /** Resume token of the source's change stream; undefined: start at `clock`. */
+  readonly resumeToken: unknown;
+  /** No checkpoint before the log reaches this time; undefined: settled. */
+  readonly settledAfter: Timestamp | undefined;
+  readonly collections: readonly CollectionState[];
+}
+
+/** As `settledAfter`: unsettled, and not known until when. */
+export const NOT_YET_KNOWN = new Timestamp({ t: 0xffff_ffff, i: 0xffff_ffff });
+
+/** The log equals the source at its clock: only then are there checkpoints (P2, P3). */
+export function isSettled(state: LogState): boolean {
+  return (
+    state.clock !== undefined &&
+    (state.settledAfter === undefined || state.clock.greaterThanOrEqual(state.settledAfter))
+  );
+}
+
+export function collectionState(state: LogState, name: string): CollectionState | undefined {
+  return state.collections.find((collection) => collection.name === name);
+}
+
+export interface StateDocument {
+  _id: "log";
+  revision: Long | number;
+  term: Long | number;
+  nonce: string;
+  epoch: string;
+  key: Binary;
+  head: Long | number;
+  horizon: Long | number;
+  clock: Timestamp | null;
+  token: unknown;
+  settled_after: Timestamp | null;
+  collections: CollectionDocument[];
+}
+
+interface CollectionDocument {
+  name: string;
+  generation: number;
+  fingerprint: string;
+  oldest_readable: number;
+  load: LoadDocument | null;
+}
+
+interface LoadDocument {
+  number: number;
+  phase: LoadProgress["phase"];
+  last: { key: unknown } | null;
+  done: number;
+  reason: LoadProgress["reason"];
+}
+
+export function stateDocument(state: LogState): StateDocument {
+  return {
+    _id: "log",
+    revision: Long.fromNumber(state.revision),
+    term: Long.fromNumber(state.term),
+    nonce: state.nonce,
+    epoch: state.epoch,
+    key: new Binary(state.signingKey),
+    head: Long.fromNumber(state.head),
+    horizon: Long.fromNumber(state.horizon),
+    clock: state.clock ?? null,
+    token: state.resumeToken ?? null,
+    settled_after: state.settledAfter ?? null,
+    collections: state.collections.map(({ oldestReadable, load, ...rest }) => ({
+      ...rest,
+      oldest_readable: oldestReadable,
+      load: load ? { ...load, last: load.last ?? null } : null,
+    })),
+  };
+}
+
+export function stateOf(document: StateDocument): LogState {
+  return {
+    revision: Number(document.revision),
+    term: Number(document.term),
+    nonce: document.nonce,
+    epoch: document.epoch,
+    signingKey: new Uint8Array(document.key.buffer),
+    head: Number(document.head),
+    horizon: Number(document.horizon),
+    clock: document.clock ?? undefined,
+    resumeToken: document.token ?? undefined,
+    settledAfter: document.settled_after ?? undefined,
+    collections: document.collections.map(({ oldest_readable, load, ...rest }) => ({
+      ...rest,
+      oldestReadable: oldest_readable,
+      load: load ? { ...load, last: load.last ?? undefined } : undefined,
+    })),
+  };
+}
