@@ -5,7 +5,7 @@ import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { file_buf_validate_validate } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
-import { printProto } from "./print-proto.ts";
+import { printProto } from "../src/generate/print-proto.ts";
 
 const root = join(import.meta.dirname, "..");
 const cache = join(root, ".cache/proto");
