@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 export async function inTempFolder<T>(work: (folder: string) => Promise<T>): Promise<T> {
-  const folder = await mkdtemp(join(tmpdir(), "tidemark-"));
+  const folder = await mkdtemp(join(tmpdir(), "tidemark-buf-"));
   try {
     return await work(folder);
   } finally {
