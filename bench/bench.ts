@@ -1,0 +1,197 @@
+// What every row works with: a real mongod in a throw-away folder, a source of items, and `tidemark serve` as a
+// process of its own, started and stopped by the row that needs it.
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Collection, MongoClient } from "mongodb";
+import { type EmbeddedMongo, startEmbedded } from "../src/mongo/embedded/start-embedded.ts";
+
+export interface Item {
+  _id: string;
+  owner: string;
+  title: string;
+  body: string;
+  done: boolean;
+  priority: number;
+  count: number;
+  due: Date;
+  tags: string[];
+  updatedAt: Date;
+}
+
+const SOURCE = "bench";
+const LOG = "bench_tidemark";
+const SECRET = "a secret for this bench alone, 32+ bytes";
+const POLL_MS = 5;
+const READY_WAIT_MS = 120_000;
+
+export interface RunningServer {
+  readonly url: string;
+  stop(): Promise<void>;
+}
+
+/** A mongod, a client of it, and what belongs to a run; `close()` leaves nothing behind. */
+export class Bench {
+  readonly client: MongoClient;
+  readonly items: Collection<Item>;
+  readonly progress: (line: string) => void;
+  readonly #folder: string;
+  readonly #mongo: EmbeddedMongo;
+
+  private constructor(folder: string, mongo: EmbeddedMongo, progress: (line: string) => void) {
+    this.#folder = folder;
+    this.#mongo = mongo;
+    this.progress = progress;
+    this.client = new MongoClient(mongo.uri);
+    this.items = this.client.db(SOURCE).collection<Item>("items");
+  }
+
+  static async start(progress: (line: string) => void): Promise<Bench> {
+    const folder = mkdtempSync(join(tmpdir(), "tidemark-bench-"));
+    const mongo = await startEmbedded({ dataFolder: folder, progress });
+    const bench = new Bench(folder, mongo, progress);
+    await bench.client.connect();
+    return bench;
+  }
+
+  /** An empty source and no log. */
+  async reset(): Promise<void> {
+    await this.client.db(SOURCE).dropDatabase();
+    await this.client.db(LOG).dropDatabase();
+  }
+
+  /** Items `from` … `from + count - 1`, inserted in batches of 1,000; resolves with the ms it took. */
+  async insertItems(count: number, from = 0): Promise<number> {
+    const batches: Item[][] = [];
+    for (let i = 0; i < count; i += 1000) {
+      batches.push(Array.from({ length: Math.min(1000, count - i) }, (_, k) => itemOf(from + i + k)));
+    }
+    const startMs = performance.now();
+    for (const batch of batches) await this.items.insertMany(batch, { ordered: false });
+    return performance.now() - startMs;
+  }
+
+  /** Sets `count` of items 0 … n-1, distinct keys, in bulk writes of 1,000; resolves with the ms it took. */
+  async updateItems(n: number, value: number): Promise<number> {
+    const startMs = performance.now();
+    for (let i = 0; i < n; i += 1000) {
+      const updates = Array.from({ length: Math.min(1000, n - i) }, (_, k) => ({
+        updateOne: { filter: { _id: itemId(i + k) }, update: { $set: { count: value + i + k } } },
+      }));
+      await this.items.bulkWrite(updates, { ordered: false });
+    }
+    return performance.now() - startMs;
+  }
+
+  async startServer(): Promise<RunningServer> {
+    const port = await freePort();
+    const url = `http://127.0.0.1:${port}`;
+    const server = spawn(process.execPath, [join(import.meta.dirname, "../src/cli/tidemark.ts"), "serve"], {
+      env: {
+        ...process.env,
+        PORT: String(port),
+        HOST: "127.0.0.1",
+        MONGODB_URI: this.#mongo.uri,
+        MONGODB_DB: SOURCE,
+        TIDEMARK_DB: LOG,
+        TIDEMARK_SCHEMA: join(import.meta.dirname, "proto"),
+        TIDEMARK_TOKEN_SECRET: SECRET,
+        LOG_LEVEL: "error",
+      },
+      stdio: ["ignore", "inherit", "inherit"],
+    });
+    return { url, stop: () => stopProcess(server) };
+  }
+
+  /** Resolves once the server answers that it is ready. */
+  async serverReady(server: RunningServer): Promise<void> {
+    const deadlineMs = performance.now() + READY_WAIT_MS;
+    for (;;) {
+      const ready = await fetch(`${server.url}/readyz`).then((answer) => answer.ok, () => false);
+      if (ready) return;
+      if (performance.now() > deadlineMs) throw new Error("the server didn't become ready in two minutes");
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    }
+  }
+
+  /** Resolves once the log stands settled at `head` or beyond and no load runs. */
+  async logReaches(head: number): Promise<void> {
+    await this.#pollState((state) => Number(state["head"]) >= head && state["settled_after"] === null && loads(state) === 0);
+  }
+
+  /** Resolves once the log's state has a load running. */
+  async loadBegins(): Promise<void> {
+    await this.#pollState((state) => loads(state) > 0);
+  }
+
+  async logHead(): Promise<number> {
+    const state = await this.client.db(LOG).collection<{ _id: string; head: number }>("state").findOne({ _id: "log" });
+    return Number(state?.head ?? 0);
+  }
+
+  async #pollState(holds: (state: Record<string, unknown>) => boolean): Promise<void> {
+    const states = this.client.db(LOG).collection<{ _id: string }>("state");
+    const deadlineMs = performance.now() + READY_WAIT_MS;
+    for (;;) {
+      const state = await states.findOne({ _id: "log" });
+      if (state && holds(state)) return;
+      if (performance.now() > deadlineMs) throw new Error("the log didn't get there in two minutes");
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.client.close();
+    await this.#mongo.close();
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
+
+export function itemId(n: number): string {
+  return `item-${String(n).padStart(8, "0")}`;
+}
+
+/** A token every server of the bench takes. */
+export const BENCH_SECRET = SECRET;
+
+const BODY = "The tide comes in and the tide goes out, and each time the line it leaves on the sand tells how far. ";
+
+function itemOf(n: number): Item {
+  return {
+    _id: itemId(n),
+    owner: `user-${n % 100}`,
+    title: `An item to be kept in step, number ${n}`,
+    body: BODY.repeat(2).slice(n % 20, 170 + (n % 20)),
+    done: n % 3 === 0,
+    priority: (n % 5) + 1,
+    count: n,
+    due: new Date(1_800_000_000_000 + n * 1000),
+    tags: ["work", "home", `t${n % 7}`],
+    updatedAt: new Date(1_790_000_000_000 + n * 1000),
+  };
+}
+
+function loads(state: Record<string, unknown>): number {
+  const collections = state["collections"];
+  return Array.isArray(collections) ? collections.filter((collection) => collection.load !== null).length : 0;
+}
+
+async function stopProcess(server: ChildProcess): Promise<void> {
+  if (server.exitCode !== null) return;
+  server.kill("SIGTERM");
+  await once(server, "exit");
+}
+
+async function freePort(): Promise<number> {
+  const probe = createServer();
+  probe.listen(0, "127.0.0.1");
+  await once(probe, "listening");
+  const address = probe.address();
+  probe.close();
+  await once(probe, "close");
+  if (address === null || typeof address === "string") throw new Error("no port");
+  return address.port;
+}

@@ -1,0 +1,148 @@
+// A light gRPC client for PullChanges, in a worker thread: raw HTTP/2, envelopes counted, changes found by skipping
+// over the bytes. What it costs must not be taken for the server's cost.
+import http2 from "node:http2";
+import { parentPort, workerData } from "node:worker_threads";
+
+export interface PullerData {
+  readonly url: string;
+  readonly token: string;
+  readonly streams: number;
+  readonly mode: "CATCH_UP" | "FOLLOW";
+}
+
+/** To the bench: streams are open and at a checkpoint; a catch-up has ended; changes have arrived. */
+export type PullerMessage =
+  | { readonly kind: "following" }
+  | { readonly kind: "done"; readonly ms: number; readonly changes: number; readonly bytes: number }
+  | { readonly kind: "seen"; readonly counts: readonly number[]; readonly atMs: number };
+
+const WINDOW_BYTES = 16 << 20;
+const COUNT_FIELD = 7;
+const { url, token, streams, mode } = workerData as PullerData;
+
+const session = http2.connect(url, { settings: { initialWindowSize: WINDOW_BYTES } });
+session.on("connect", () => session.setLocalWindowSize(WINDOW_BYTES * 4));
+let following = 0;
+for (let i = 0; i < streams; i++) pull();
+
+function pull(): void {
+  const startMs = performance.now();
+  let bytes = 0;
+  let changes = 0;
+  let atCheckpoint = false;
+  const stream = session.request({
+    ":method": "POST",
+    ":path": "/tidemark.v1.SyncService/PullChanges",
+    "content-type": "application/grpc+proto",
+    te: "trailers",
+    authorization: `Bearer ${token}`,
+  });
+  stream.end(envelope(request()));
+  const frames = new Envelopes((frame) => {
+    const [field, payload] = firstField(frame);
+    if (field === 2) {
+      const counts: number[] = [];
+      eachField(payload, (no, change) => {
+        if (no !== 1) return;
+        changes++;
+        if (atCheckpoint) counts.push(countOf(change));
+      });
+      if (counts.length) post({ kind: "seen", counts, atMs: performance.timeOrigin + performance.now() });
+    } else if (field === 4 && !atCheckpoint) {
+      atCheckpoint = true;
+      if (mode === "FOLLOW" && ++following === streams) post({ kind: "following" });
+    }
+  });
+  stream.on("data", (chunk: Buffer) => {
+    bytes += chunk.length;
+    frames.push(chunk);
+  });
+  stream.on("end", () => {
+    post({ kind: "done", ms: performance.now() - startMs, changes, bytes });
+    session.close();
+  });
+  stream.on("error", (error) => {
+    throw error;
+  });
+}
+
+function post(message: PullerMessage): void {
+  parentPort?.postMessage(message);
+}
+
+/** PullChangesRequest: selections [{collection: "items"}], mode, heartbeat default. */
+function request(): Buffer {
+  const name = Buffer.from("items");
+  const selection = Buffer.concat([Buffer.from([0x0a, name.length]), name]);
+  return Buffer.concat([Buffer.from([0x0a, selection.length]), selection, Buffer.from([0x18, mode === "CATCH_UP" ? 2 : 1])]);
+}
+
+function envelope(message: Buffer): Buffer {
+  const head = Buffer.alloc(5);
+  head.writeUInt32BE(message.length, 1);
+  return Buffer.concat([head, message]);
+}
+
+/** Cuts a byte stream into enveloped messages. */
+class Envelopes {
+  #rest: Buffer = Buffer.alloc(0);
+  readonly #onFrame: (frame: Buffer) => void;
+
+  constructor(onFrame: (frame: Buffer) => void) {
+    this.#onFrame = onFrame;
+  }
+
+  push(chunk: Buffer): void {
+    let buffer = this.#rest.length ? Buffer.concat([this.#rest, chunk]) : chunk;
+    while (buffer.length >= 5) {
+      const end = 5 + buffer.readUInt32BE(1);
+      if (buffer.length < end) break;
+      this.#onFrame(buffer.subarray(5, end));
+      buffer = buffer.subarray(end);
+    }
+    this.#rest = buffer;
+  }
+}
+
+function varint(bytes: Buffer, at: number): [value: number, next: number] {
+  let value = 0;
+  let scale = 1;
+  for (let i = at; ; i++) {
+    const byte = bytes[i] ?? 0;
+    value += (byte & 0x7f) * scale;
+    if (byte < 0x80) return [value, i + 1];
+    scale *= 128;
+  }
+}
+
+function eachField(bytes: Buffer, visit: (no: number, payload: Buffer, value: number) => void): void {
+  let at = 0;
+  while (at < bytes.length) {
+    const [tag, next] = varint(bytes, at);
+    const [value, after] = varint(bytes, next);
+    const isBytes = (tag & 7) === 2;
+    at = isBytes ? after + value : after;
+    visit(tag >>> 3, isBytes ? bytes.subarray(after, at) : bytes.subarray(0, 0), value);
+  }
+}
+
+function firstField(bytes: Buffer): [no: number, payload: Buffer] {
+  const [tag, next] = varint(bytes, 0);
+  const [length, after] = varint(bytes, next);
+  return [tag >>> 3, bytes.subarray(after, after + length)];
+}
+
+/** The item's `count` in Change.put.record.proto; NaN if it isn't there. */
+function countOf(change: Buffer): number {
+  let count = Number.NaN;
+  eachField(change, (no, put) => {
+    if (no !== 4) return;
+    eachField(put, (inPut, record) => {
+      if (inPut !== 1) return;
+      eachField(record, (_form, item) => eachField(item, (field, _payload, value) => {
+        if (field === COUNT_FIELD) count = value;
+      }));
+    });
+  });
+  return count;
+}

@@ -1,0 +1,43 @@
+// How fast a client's first sync streams a collection, against the driver's own decoded drain of the same documents.
+// Works on what the load row left.
+import { measured, percentile, type Row } from "../row.ts";
+import { startPuller } from "../start-puller.ts";
+
+const ROUNDS = 5;
+
+export const catchUp: Row = {
+  name: "catch-up",
+  async run(bench) {
+    const server = await bench.startServer();
+    const head = await bench.logHead();
+    await bench.logReaches(head);
+    await bench.serverReady(server);
+    const drains: number[] = [];
+    const pulls: number[] = [];
+    for (let round = 0; round < ROUNDS; round++) {
+      drains.push(await drain(bench.items.find({}, { batchSize: 5000 })));
+      const puller = await startPuller(server, { streams: 1, mode: "CATCH_UP" });
+      const { ms, changes } = await puller.done;
+      await puller.stop();
+      pulls.push((changes / ms) * 1000);
+    }
+    await server.stop();
+    return [
+      measured({
+        row: "catch-up over gRPC, 100,000 × 300 B",
+        unit: "docs/s",
+        value: percentile(pulls, 0.5),
+        reference: percentile(drains, 0.5),
+        referenceName: "the driver's decoded drain",
+        atLeast: 0.5,
+      }),
+    ];
+  },
+};
+
+async function drain(documents: AsyncIterable<unknown>): Promise<number> {
+  const startMs = performance.now();
+  let count = 0;
+  for await (const _ of documents) count++;
+  return (count / (performance.now() - startMs)) * 1000;
+}

@@ -1,0 +1,41 @@
+// `npm run bench`: measures every row in one run on this machine and prints the ratios.
+// `-- --json`: one object per line; `-- --write`: renews the table in bench/README.md; `-- load live`: some rows only.
+import { readFileSync, writeFileSync } from "node:fs";
+import { cpus, totalmem } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { Bench } from "./bench.ts";
+import type { Measured, Row } from "./row.ts";
+import { catchUp } from "./rows/catch-up.ts";
+import { live } from "./rows/live.ts";
+import { load } from "./rows/load.ts";
+import { tail } from "./rows/tail.ts";
+import { markdownTable } from "./table.ts";
+
+const ROWS: readonly Row[] = [load, catchUp, tail, live];
+const README = join(import.meta.dirname, "README.md");
+const MARKS = /(<!-- table -->\n)[\s\S]*(<!-- \/table -->)/;
+
+const { values, positionals } = parseArgs({
+  options: { json: { type: "boolean" }, write: { type: "boolean" } },
+  allowPositionals: true,
+});
+const rows = ROWS.filter((row) => positionals.length === 0 || positionals.includes(row.name));
+const note = (line: string) => process.stderr.write(`· ${line}\n`);
+const bench = await Bench.start(note);
+const results: Measured[] = [];
+try {
+  for (const row of rows) {
+    note(`measuring ${row.name} …`);
+    const measurements = await row.run(bench);
+    results.push(...measurements);
+    if (values.json) for (const measurement of measurements) process.stdout.write(`${JSON.stringify(measurement)}\n`);
+  }
+} finally {
+  await bench.close();
+}
+const machine = `${cpus().length} × ${cpus()[0]?.model.trim() ?? "CPU"}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.versions.node}`;
+const table = `${markdownTable(results)}\n\n${new Date().toISOString().slice(0, 10)}, ${machine}, \`npm run bench\`.\n`;
+if (!values.json) process.stdout.write(`\n${table}`);
+if (values.write) writeFileSync(README, readFileSync(README, "utf8").replace(MARKS, `$1${table}$2`));
+process.exitCode = results.some((result) => result.met === false) ? 1 : 0;

@@ -1,0 +1,39 @@
+// A change as one line for human eyes: what happened, to which record, with which values.
+import type { JsonObject } from "@bufbuild/protobuf";
+import { type Change, RemoveReason } from "#gen/tidemark/v1/change_pb.js";
+
+const VALUE_LENGTH_MAX = 60;
+
+/** `+ todos/t1 v12  title="Buy milk" done=true`, `~` for a delta, `-` for a remove. Records in JSON form. */
+export function changeLine(change: Change): string {
+  const name = `${change.collection}/${change.recordId}`;
+  const { kind } = change;
+  if (kind.case === "remove") return `- ${name}  ${removeWord(kind.value.reason)}`;
+  if (kind.case !== "put") return `? ${name}  a kind of change this client is too old for`;
+  const form = kind.value.record?.form;
+  const record = form?.case === "json" ? form.value : {};
+  return `${kind.value.changed.length ? "~" : "+"} ${name}  ${fieldsText(record)}`;
+}
+
+function removeWord(reason: RemoveReason): string {
+  switch (reason) {
+    case RemoveReason.LEFT_SCOPE:
+      return "moved out of sight";
+    case RemoveReason.REVOKED:
+      return "no longer granted";
+    case RemoveReason.DELETED:
+    case RemoveReason.UNSPECIFIED:
+      return "deleted";
+  }
+}
+
+function fieldsText(record: JsonObject): string {
+  return Object.entries(record)
+    .filter(([key]) => key !== "id")
+    .map(([key, value]) => `${key}=${value === null ? "(cleared)" : shortened(JSON.stringify(value))}`)
+    .join(" ");
+}
+
+function shortened(text: string): string {
+  return text.length > VALUE_LENGTH_MAX ? `${text.slice(0, VALUE_LENGTH_MAX - 1)}…` : text;
+}

@@ -1,0 +1,77 @@
+#!/usr/bin/env node
+// The `tidemark` command: finds the sub-command, parses its options, turns signals into an abort.
+// Exit codes: 0 done, 1 failed, 2 wrong arguments.
+import { parseArgs } from "node:util";
+import { type Command, type Terminal, UsageError } from "./command.ts";
+import { devCommand } from "./dev.ts";
+import { generateCommand } from "./generate.ts";
+import { pullCommand } from "./pull.ts";
+import { serveCommand } from "./serve.ts";
+import { tokenCommand } from "./token.ts";
+
+const COMMANDS: readonly Command[] = [devCommand, serveCommand, pullCommand, tokenCommand, generateCommand];
+
+const stopping = new AbortController();
+for (const name of ["SIGINT", "SIGTERM"] as const) {
+  process.on(name, () => {
+    // A second signal means now.
+    if (stopping.signal.aborted) process.exit(130);
+    stopping.abort();
+  });
+}
+// A reader that goes away (`| head`) ends the command, it isn't a fault.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") process.exit(0);
+  throw error;
+});
+
+process.exitCode = await main(process.argv.slice(2), {
+  out: process.stdout,
+  err: process.stderr,
+  isScreen: process.stderr.isTTY === true,
+  signal: stopping.signal,
+  env: process.env,
+});
+
+async function main(argv: readonly string[], terminal: Terminal): Promise<number> {
+  const [name, ...rest] = argv;
+  if (name === undefined || name === "help" || name === "--help" || name === "-h") {
+    terminal.out.write(overview());
+    return 0;
+  }
+  const command = COMMANDS.find((candidate) => candidate.name === name);
+  if (!command) {
+    terminal.err.write(`tidemark: there is no command "${name}"\n\n${overview()}`);
+    return 2;
+  }
+  return await runCommand(command, rest, terminal);
+}
+
+async function runCommand(command: Command, argv: readonly string[], terminal: Terminal): Promise<number> {
+  try {
+    const options = { ...command.options, help: { type: "boolean", short: "h" } } as const;
+    const { values, positionals } = parseArgs({ args: [...argv], options, allowPositionals: true });
+    if (values.help) {
+      terminal.out.write(`tidemark ${command.name}: ${command.summary}\n\n${command.help}`);
+      return 0;
+    }
+    await command.run({ values: values as Record<string, string | boolean | undefined>, positionals }, terminal);
+    return 0;
+  } catch (error) {
+    const isUsage = error instanceof UsageError || isParseError(error);
+    const message = error instanceof Error ? error.message : String(error);
+    terminal.err.write(`tidemark ${command.name}: ${message}\n`);
+    if (isUsage) terminal.err.write(`Try: tidemark ${command.name} --help\n`);
+    return isUsage ? 2 : 1;
+  }
+}
+
+function isParseError(error: unknown): boolean {
+  return error instanceof Error && "code" in error && String(error.code).startsWith("ERR_PARSE_ARGS");
+}
+
+function overview(): string {
+  const width = Math.max(...COMMANDS.map((command) => command.name.length));
+  const rows = COMMANDS.map((command) => `  ${command.name.padEnd(width)}  ${command.summary}`);
+  return `Tidemark keeps phones, browsers and services in step with a MongoDB database.\n\nUsage: tidemark <command> [options]\n\n${rows.join("\n")}\n\ntidemark <command> --help tells more.\n`;
+}
