@@ -1,0 +1,31 @@
+// Reads at one cluster time: every find and aggregate in such a session, with all its getMores, sees the same
+// instant. Without a time given, the first read fixes it. The server keeps instants for a bounded window (5 minutes by
+// default); beyond it, reads fail with the class "snapshot-lost".
+import type { ClientSession, MongoClient, Timestamp } from "mongodb";
+import { invariant } from "../model/invariant.ts";
+
+/** The driver's own property, which its types leave out: the `atClusterTime` sent with each read. */
+interface SnapshotTimed {
+  snapshotTime?: Timestamp;
+}
+
+/**
+ * A session whose reads all happen at one cluster time: `at`, or the time of its first read. The caller ends it.
+ * An explicit read concern on the client, database, collection or operation would override it, so there must be none
+ * (or `snapshot`); `snapshotTimeOf` finds out. Only find, aggregate and distinct may use it.
+ */
+export function snapshotSession(client: MongoClient, at?: Timestamp): ClientSession {
+  const session: ClientSession & SnapshotTimed = client.startSession({ snapshot: true });
+  if (at !== undefined) session.snapshotTime = at;
+  return session;
+}
+
+/**
+ * The cluster time the session reads at: the one given, or that of its first read.
+ * A first read under another read concern wasn't a snapshot read and leaves no time: the invariant catches it.
+ */
+export function snapshotTimeOf(session: ClientSession): Timestamp {
+  const { snapshotTime } = session as ClientSession & SnapshotTimed;
+  invariant(session.snapshotEnabled && snapshotTime !== undefined, "the session has read from a snapshot");
+  return snapshotTime;
+}
