@@ -5,7 +5,8 @@ import type { FileDescriptorSet } from "@bufbuild/protobuf/wkt";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { CompileError, type CompileFault } from "../../src/generate/compile-error.ts";
 import { compileContract, compileProtos } from "../../src/generate/compile-protos.ts";
-import { folderOf, protoFile } from "./proto-files.ts";
+import { folderOf } from "../support/folder-of.ts";
+import { protoFile } from "./proto-file.ts";
 
 const note = protoFile("acme.v1", "// Note is a note.\nmessage Note { string id = 1; }");
 const book = protoFile("acme.v1", "message Book { repeated Note notes = 1; }", ["acme/v1/note.proto"]);

@@ -5,7 +5,8 @@ import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import { expect, test } from "vitest";
 import { compileProtos } from "../../src/generate/compile-protos.ts";
 import { loadDescriptorSet } from "../../src/generate/load-descriptor-set.ts";
-import { folderOf, protoFile } from "./proto-files.ts";
+import { folderOf } from "../support/folder-of.ts";
+import { protoFile } from "./proto-file.ts";
 
 const files = {
   "acme/v1/note.proto": protoFile("acme.v1", "message Note { tidemark.v1.Access access = 1; }", [

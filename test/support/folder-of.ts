@@ -13,9 +13,3 @@ export async function folderOf(files: Readonly<Record<string, string | Uint8Arra
   }
   return folder;
 }
-
-/** A small file: package, imports, then one message with the given fields. */
-export function protoFile(packageName: string, body: string, imports: readonly string[] = []): string {
-  const importLines = imports.map((name) => `import "${name}";\n`).join("");
-  return `syntax = "proto3";\n// package decoy.v1;\npackage ${packageName};\n${importLines}${body}\n`;
-}
