@@ -1,0 +1,96 @@
+// The ledger: one receipt per mutation id, kept for RECEIPT_DAYS, and the floor below which receipts may be gone.
+// The unique `_id` decides between two copies of a mutation; look up first, then read the floor: a receipt deleted in
+// between has raised the floor before it went.
+import { type ClientSession, type Collection, Long, type MongoClient } from "mongodb";
+import { type CommitClock, commitClockOf } from "../model/commit-clock.ts";
+import { invariant } from "../model/invariant.ts";
+import { classOf } from "../mongo/error-class.ts";
+import { type ReceiptDocument, receiptDocument, type StoredReceipt, storedReceiptOf } from "./stored-receipt.ts";
+
+export interface Ledger {
+  readonly client: MongoClient;
+  readonly receipts: Collection<ReceiptDocument>;
+  /** The same collection: the floor is one document beside the receipts, and no UUID. */
+  readonly floors: Collection<FloorDocument>;
+  readonly receiptDays: number;
+}
+
+export interface FloorDocument {
+  _id: "floor";
+  clock: Long | number;
+}
+
+/** There is a receipt under this mutation id already. */
+export class ReceiptExists extends Error {
+  override readonly name = "ReceiptExists";
+}
+
+const RECEIPT_DAYS = 90;
+const DAY_MS = 86_400_000;
+/** How far a node's clock, and a slow commit, may lie from the database's time: the floor keeps this distance. */
+const CLOCK_TOLERANCE_MS = 3_600_000;
+
+/** Makes the index where it is missing. `databaseName` is the change log's database: ingest watches the ledger there. */
+export async function openLedger(
+  client: MongoClient,
+  databaseName: string,
+  receiptDays: number = RECEIPT_DAYS,
+): Promise<Ledger> {
+  const db = client.db(databaseName, { writeConcern: { w: "majority" } });
+  const ledger: Ledger = {
+    client,
+    receipts: db.collection("ledger"),
+    floors: db.collection("ledger"),
+    receiptDays,
+  };
+  await ledger.receipts.createIndex({ at: 1 }, { partialFilterExpression: { at: { $exists: true } } });
+  return ledger;
+}
+
+export interface FoundReceipts {
+  readonly receipts: ReadonlyMap<string, StoredReceipt>;
+  /** Operation time of the read: whatever was found had been committed by then. */
+  readonly readAt: CommitClock;
+}
+
+/** The receipts that exist under these mutation ids, as a majority has them. */
+export async function findReceipts(ledger: Ledger, mutationIds: readonly string[]): Promise<FoundReceipts> {
+  const session = ledger.client.startSession();
+  try {
+    const filter = { _id: { $in: [...mutationIds] } };
+    const found = await ledger.receipts.find(filter, { session, readConcern: "majority" }).toArray();
+    invariant(session.operationTime, "a read in a session has an operation time");
+    const receipts = new Map(found.map((document) => [document._id, storedReceiptOf(document)]));
+    return { receipts, readAt: commitClockOf(session.operationTime) };
+  } finally {
+    await session.endSession();
+  }
+}
+
+/**
+ * Inserts a receipt, in the session's transaction or else by itself.
+ * @throws ReceiptExists when its mutation id is taken; a transaction it was part of is then over.
+ */
+export async function insertReceipt(ledger: Ledger, receipt: StoredReceipt, session?: ClientSession): Promise<void> {
+  try {
+    await ledger.receipts.insertOne(receiptDocument(receipt), session ? { session } : {});
+  } catch (error) {
+    if (classOf(error) !== "duplicate-key") throw error;
+    throw new ReceiptExists(`mutation ${receipt.mutationId} has a receipt`, { cause: error });
+  }
+}
+
+/** Receipts of mutations committed at or before this clock may be gone; 0n: none ever went. */
+export async function readFloor(ledger: Ledger): Promise<CommitClock> {
+  const floor = await ledger.floors.findOne({ _id: "floor" }, { readConcern: "majority" });
+  return floor ? BigInt(floor.clock.toString()) : 0n;
+}
+
+/** Deletes the receipts older than the ledger's days, raising the floor first. Returns how many went. */
+export async function expireReceipts(ledger: Ledger, nowMs: number): Promise<number> {
+  const beforeMs = nowMs - ledger.receiptDays * DAY_MS;
+  const floor = commitClockOf({ t: Math.ceil((beforeMs + CLOCK_TOLERANCE_MS) / 1000), i: 0 });
+  await ledger.floors.updateOne({ _id: "floor" }, { $max: { clock: Long.fromBigInt(floor) } }, { upsert: true });
+  const { deletedCount } = await ledger.receipts.deleteMany({ at: { $lt: new Date(beforeMs) } });
+  return deletedCount;
+}
