@@ -75,18 +75,18 @@ function withoutReadConcern(uri: string): string {
 }
 
 function assertSupported(hello: Document, buildInfo: Document): void {
-  if (hello["msg"] === "isdbgrid") {
+  if (hello.msg === "isdbgrid") {
     throw new Error(
       "MONGODB_URI leads to a sharded cluster (mongos), which is not supported: use a replica set",
     );
   }
-  if (typeof hello["setName"] !== "string") {
+  if (typeof hello.setName !== "string") {
     throw new Error(
       "MONGODB_URI leads to a standalone MongoDB server, which has no change streams: start it with --replSet " +
         "and run rs.initiate() once (a set of one member is enough)",
     );
   }
-  const version = String(buildInfo["version"]);
+  const version = String(buildInfo.version);
   if (Number.parseInt(version, 10) < OLDEST_MAJOR_VERSION) {
     throw new Error(`MONGODB_URI leads to MongoDB ${version}; ${OLDEST_MAJOR_VERSION}.0 or newer is needed`);
   }

@@ -1,7 +1,7 @@
 // What a MongoDB error means for whoever must go on: one closed list of classes, decided by code, name and
 // label, never by message. The only place that knows error codes.
 import { MongoError, MongoErrorLabel } from "mongodb";
-import { SyncError } from "../model/sync-error.ts";
+import { type ErrorReason, SyncError } from "../model/sync-error.ts";
 
 /**
  * - `transient`: the same work may succeed if done again at once (a conflict with another transaction);
@@ -10,7 +10,7 @@ import { SyncError } from "../model/sync-error.ts";
  * - `duplicate-key`: a unique index has the key already;
  * - `document-refused`: the server will never take this document (validator, size, an index that can't hold it);
  * - `unavailable`: no primary, no connection, no time: wait, then try again;
- * - `other`: anything else, a SyncError without a MongoDB cause among it.
+ * - `other`: anything else.
  */
 export type ErrorClass =
   | "transient"
@@ -77,6 +77,12 @@ function codes(errorClass: ErrorClass, list: readonly number[]): [number, ErrorC
   return list.map((code) => [code, errorClass]);
 }
 
+/** How runTransaction and connectMongo tell that they have given up. */
+const CLASS_OF_REASON: { readonly [R in ErrorReason]?: ErrorClass } = {
+  CONTENTION: "transient",
+  DATABASE_UNAVAILABLE: "unavailable",
+};
+
 /** By name, because the driver exports only some of these classes. */
 const DISCONNECT_NAMES: ReadonlySet<string> = new Set([
   "MongoNetworkError",
@@ -94,9 +100,9 @@ const DISCONNECT_NAMES: ReadonlySet<string> = new Set([
   "MongoOperationTimeoutError",
 ]);
 
-/** The class of whatever a driver call or `runTransaction` threw; a SyncError's is that of its cause. */
+/** The class of whatever a driver call or `runTransaction` threw, `connectMongo` included. */
 export function classOf(error: unknown): ErrorClass {
-  if (error instanceof SyncError) return error.cause === undefined ? "other" : classOf(error.cause);
+  if (error instanceof SyncError) return CLASS_OF_REASON[error.reason] ?? "other";
   if (!(error instanceof MongoError)) return "other";
   const byCode = CLASS_OF_CODE.get(Number(error.code));
   if (byCode !== undefined) return byCode;

@@ -32,67 +32,63 @@ const COMMIT_MS_MAX = 10_000;
 const BACKOFF_MS_MAX = 250;
 const RETRY_AFTER_MS = 500;
 
+/** The signal ends with the caller's or with the time allowed; operations may be given it to end early. */
+export type TransactionWork<T> = (session: ClientSession, signal: AbortSignal) => Promise<T>;
+
 /**
- * Runs `work` in a transaction of its own session and commits. `work` must pass the session to each operation, must not
- * swallow their errors, and may run several times: it has no other effects.
- * An abort rejects with the signal's reason: at once while `work` runs (whose later operations then fail), but a commit
- * on its way is waited for, so that nobody is told "aborted" about what was committed.
+ * Runs `work` in a transaction of its own session and commits. `work` passes the session to each operation, one after
+ * the other, lets their errors through, and may run several times: it has no other effects.
+ * An abort rejects at once with the signal's reason while `work` runs or waits to run again (what it still does is
+ * rolled back when it ends); a commit on its way is waited for, so that what was committed is never told as aborted.
  * @throws what `work` throws, unless a retry can mend it.
  * @throws SyncError CONTENTION or DATABASE_UNAVAILABLE, with the last error as cause, when the bounds are used up.
  * @throws the driver's error when the outcome of the commit stays unknown.
  */
 export async function runTransaction<T>(
   client: MongoClient,
-  work: (session: ClientSession) => Promise<T>,
+  work: TransactionWork<T>,
   options: TransactionOptions = {},
 ): Promise<TransactionOutcome<T>> {
-  const durationMsMax = options.durationMsMax ?? DURATION_MS_MAX;
-  const deadline = AbortSignal.timeout(durationMsMax);
+  const deadline = AbortSignal.timeout(options.durationMsMax ?? DURATION_MS_MAX);
   const signal = options.signal ? AbortSignal.any([options.signal, deadline]) : deadline;
   const attemptsMax = options.attemptsMax ?? ATTEMPTS_MAX;
   const session = client.startSession();
+  let running: Promise<unknown> = Promise.resolve();
   let failure: unknown;
   try {
     for (let attempt = 1; attempt <= attemptsMax; attempt++) {
       signal.throwIfAborted();
+      startTransaction(session);
+      const result = work(session, signal);
+      running = result;
       try {
-        return await runOnce(session, work, signal);
+        return { result: await unlessAborted(result, signal), operationTime: await commit(session, signal) };
       } catch (error) {
         if (signal.aborted || !hasLabel(error, MongoErrorLabel.TransientTransactionError)) throw error;
         failure = error;
       }
+      if (session.inTransaction()) await session.abortTransaction();
       await delay(backoffMs(attempt), undefined, { signal });
     }
   } catch (error) {
+    if (!signal.aborted || hasLabel(error, MongoErrorLabel.UnknownTransactionCommitResult)) throw error;
     options.signal?.throwIfAborted();
-    if (!deadline.aborted || hasLabel(error, MongoErrorLabel.UnknownTransactionCommitResult)) throw error;
     failure ??= error;
   } finally {
-    // Also aborts what is still open; not awaited on the way out of an abort, since a dead server may not answer.
-    const ended = session.endSession().catch(() => {});
+    // Ending the session rolls back what is open; before abandoned work has ended, that could miss its next operation.
+    const ended = running.catch(() => {}).then(() => session.endSession());
     if (!signal.aborted) await ended;
   }
   throw exhausted(failure);
 }
 
-async function runOnce<T>(
-  session: ClientSession,
-  work: (session: ClientSession) => Promise<T>,
-  signal: AbortSignal,
-): Promise<TransactionOutcome<T>> {
+function startTransaction(session: ClientSession): void {
   session.startTransaction({
     readConcern: { level: "snapshot" },
     writeConcern: { w: "majority" },
     readPreference: "primary",
     maxCommitTimeMS: COMMIT_MS_MAX,
   });
-  try {
-    const result = await unlessAborted(work(session), signal);
-    const operationTime = await commit(session, signal);
-    return { result, operationTime };
-  } finally {
-    if (session.inTransaction() && !signal.aborted) await session.abortTransaction();
-  }
 }
 
 async function commit(session: ClientSession, signal: AbortSignal): Promise<Timestamp> {
