@@ -20,8 +20,13 @@ export function clientSet(team: FileDescriptorSet, contract: FileDescriptorSet):
   const theirs = stripForClients(team).file.filter((file) => !ownNames.has(file.name));
   const byName = new Map([...contract.file, ...theirs].map((file) => [file.name, file]));
   const wanted = new Map<string, FileDescriptorProto>();
-  for (const file of [...own, ...theirs]) addWithImports(file, byName, wanted);
+  for (const file of [...own, ...theirs]) if (declaresTypes(file)) addWithImports(file, byName, wanted);
   return create(FileDescriptorSetSchema, { file: [...wanted.values()].map(withJavaClasses) });
+}
+
+/** False for what held nothing but rules. */
+function declaresTypes({ messageType, enumType, service, extension }: FileDescriptorProto): boolean {
+  return messageType.length + enumType.length + service.length + extension.length > 0;
 }
 
 function addWithImports(
