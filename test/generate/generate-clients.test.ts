@@ -1,0 +1,200 @@
+// Client code of a team's schema: compiles, and holds neither hidden fields nor Tidemark's rules.
+import { execFileSync } from "node:child_process";
+import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { createFileRegistry, fromBinary } from "@bufbuild/protobuf";
+import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
+import { describe, expect, test } from "vitest";
+import { compileProtos } from "../../src/generate/compile-protos.ts";
+import { generateClients } from "../../src/generate/generate-clients.ts";
+import { javaOnPath, KotlinToolsMissing } from "../../src/generate/kotlin-tools.ts";
+import { filesIn, NotGenerated } from "../../src/generate/replace-generated.ts";
+import { folderOf } from "../support/folder-of.ts";
+import { protoFile } from "./proto-file.ts";
+
+const root = join(import.meta.dirname, "../..");
+const toolsFolder = join(root, ".cache/tools");
+const quiet = { toolsFolder, progress: () => {} };
+
+const note = protoFile(
+  "acme.v1",
+  `option (tidemark.v1.app) = { grants: [{ scope: "user:{sub}" }] };
+// Note is worth keeping.
+message Note {
+  option (tidemark.v1.collection) = { name: "kept_notes", scopes: ["user:{owner}"] };
+  string id = 1;
+  string owner = 2 [(tidemark.v1.field).bson = "theOwner"];
+  string text = 3 [(buf.validate.field).string.max_len = 77];
+  // What only moderators know.
+  string verdict = 4 [(tidemark.v1.field).access = FIELD_ACCESS_HIDDEN];
+  acme.kinds.v1.Kind kind = 5;
+}`,
+  ["tidemark/v1/schema.proto", "buf/validate/validate.proto", "acme/kinds/v1/kind.proto"],
+);
+const rules = protoFile(
+  "acme.v1",
+  'option (tidemark.v1.app) = { grants: [{ scope: "public", access: ACCESS_READ, anonymous: true }] };',
+  ["tidemark/v1/schema.proto"],
+);
+const files = {
+  "acme/v1/note.proto": note,
+  "acme/v1/rules.proto": rules,
+  "acme/kinds/v1/kind.proto": protoFile(
+    "acme.kinds.v1",
+    "enum Kind { KIND_UNSPECIFIED = 0; KIND_SHORT = 1; }",
+  ),
+};
+
+/** Hidden names, rules, the rules' types, and the tag of Tidemark's options as it stands in a descriptor. */
+const secrets =
+  /verdict|moderators|kept_notes|theOwner|AppOptions|CollectionOptions|FieldAccess|schema_pb|schema\.proto|\xda\xe4\x23/i;
+
+async function schemaOf(protos: Readonly<Record<string, string>>) {
+  return await compileProtos(await folderOf(protos));
+}
+
+async function textsIn(folder: string): Promise<string> {
+  return (await filesIn(folder)).map((path) => readFileSync(path, "utf8")).join("\n");
+}
+
+/** The descriptors inside generated code are base64: a secret in them shows only once decoded. */
+function decodedDescriptors(text: string): string {
+  const parts = [...text.matchAll(/fileDesc\("([^"]+)"/g)];
+  return parts.map(([, part]) => Buffer.from(part ?? "", "base64").toString("latin1")).join("\n");
+}
+
+describe("typescript", () => {
+  test("generate: TypeScript of a schema with a hidden field → passes tsc, tells no secret", async () => {
+    const folder = await folderOf({});
+    const target = join(folder, "gen");
+    const written = await generateClients({ ...quiet, schema: await schemaOf(files), typescript: target });
+    const text = await textsIn(target);
+    expect(written).toEqual([{ target, files: (await filesIn(target)).length }]);
+    expect(readdirSync(join(target, "acme/v1"))).toEqual(["note_pb.d.ts", "note_pb.js"]);
+    expect(`${text}\n${decodedDescriptors(text)}`.match(secrets)?.[0]).toBeUndefined();
+    expect(decodedDescriptors(text)).toContain("SyncService");
+    expect(decodedDescriptors(await textsIn(join(root, "gen/ts/demo")))).toMatch(secrets);
+
+    writeFileSync(join(folder, "app.ts"), app);
+    symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
+    writeFileSync(join(folder, "package.json"), '{"type":"module"}');
+    expect(tsc(folder)).toBe("");
+    writeFileSync(join(folder, "app.ts"), `${app}\nexport const secret = note.verdict;\n`);
+    expect(tsc(folder)).toContain("'verdict' does not exist");
+  });
+
+  test("generate: a second run → what the first left is gone, dot files stay", async () => {
+    const target = await folderOf({ ".gitkeep": "" });
+    await generateClients({ ...quiet, schema: await schemaOf(files), typescript: target });
+    const renamed = { "acme/v2/memo.proto": protoFile("acme.v2", "message Memo { string id = 1; }") };
+    await generateClients({ ...quiet, schema: await schemaOf(renamed), typescript: target });
+    expect(readdirSync(target).sort()).toEqual([".gitkeep", "acme", "tidemark"]);
+    expect((await filesIn(join(target, "acme"))).map((path) => path.slice(target.length))).toEqual([
+      "/acme/v2/memo_pb.d.ts",
+      "/acme/v2/memo_pb.js",
+    ]);
+  });
+
+  test("generate: into a folder that holds handwritten code → refused, nothing changed", async () => {
+    const target = await folderOf({
+      "index.ts": "export const mine = 1;\n",
+      "old_pb.js": "// @generated by x\n",
+    });
+    const work = generateClients({ ...quiet, schema: await schemaOf(files), typescript: target });
+    await expect(work).rejects.toThrow(NotGenerated);
+    expect(readdirSync(target).sort()).toEqual(["index.ts", "old_pb.js"]);
+  });
+});
+
+const app = `import { create } from "@bufbuild/protobuf";
+import { Kind } from "./gen/acme/kinds/v1/kind_pb.js";
+import { NoteSchema } from "./gen/acme/v1/note_pb.js";
+import { SyncService } from "./gen/tidemark/v1/sync_service_pb.js";
+export const note = create(NoteSchema, { id: "1", owner: "ana", text: "hi", kind: Kind.SHORT });
+export const method: string = SyncService.method.pullChanges.name;
+`;
+
+function tsc(folder: string): string {
+  const program = join(root, "node_modules/typescript/bin/tsc");
+  const flags = [
+    "--noEmit",
+    "--strict",
+    "--module",
+    "nodenext",
+    "--target",
+    "es2024",
+    "--types",
+    "",
+    "app.ts",
+  ];
+  try {
+    execFileSync(process.execPath, [program, ...flags], { cwd: folder, encoding: "utf8" });
+    return "";
+  } catch (error) {
+    return error instanceof Error && "stdout" in error ? String(error.stdout) : String(error);
+  }
+}
+
+test("generate: the descriptor set for other tools → complete, tells no secret", async () => {
+  const target = join(await folderOf({}), "made/clients.binpb");
+  await generateClients({ ...quiet, schema: await schemaOf(files), descriptorSet: target });
+  const bytes = readFileSync(target);
+  const registry = createFileRegistry(fromBinary(FileDescriptorSetSchema, bytes));
+  expect(registry.getMessage("acme.v1.Note")?.fields.map((field) => field.name)).toEqual([
+    "id",
+    "owner",
+    "text",
+    "kind",
+  ]);
+  expect(registry.getService("tidemark.v1.SyncService")).toBeDefined();
+  expect(bytes.toString("latin1").match(secrets)?.[0]).toBeUndefined();
+});
+
+test("generate: a record with an Access field → the contract's enum comes along", async () => {
+  const member = protoFile("acme.v1", "message Member { string id = 1; tidemark.v1.Access access = 2; }", [
+    "tidemark/v1/access.proto",
+  ]);
+  const target = join(await folderOf({}), "clients.binpb");
+  await generateClients({
+    ...quiet,
+    schema: await schemaOf({ "acme/v1/member.proto": member }),
+    descriptorSet: target,
+  });
+  const registry = createFileRegistry(fromBinary(FileDescriptorSetSchema, readFileSync(target)));
+  expect(registry.getEnum("tidemark.v1.Access")).toBeDefined();
+});
+
+test("generate: Kotlin → Java lite, Kotlin's builders and the service's client; without Java: said", async () => {
+  const target = join(await folderOf({}), "main");
+  const work = generateClients({ ...quiet, schema: await schemaOf(files), kotlin: target });
+  if ((await javaOnPath()) === undefined) {
+    await expect(work).rejects.toThrow(KotlinToolsMissing);
+    return;
+  }
+  await work;
+  const made = (await filesIn(target)).map((path) => path.slice(target.length + 1));
+  expect(made).toEqual(
+    expect.arrayContaining([
+      "java/acme/v1/Note.java",
+      "kotlin/acme/v1/NoteKt.kt",
+      "kotlin/tidemark/v1/SyncServiceClient.kt",
+    ]),
+  );
+  const text = await textsIn(target);
+  expect(text.match(secrets)?.[0]).toBeUndefined();
+  expect(text).toContain("GeneratedMessageLite");
+});
+
+test("generate: Kotlin without Java on the path → said, nothing written", async () => {
+  const folder = await folderOf({});
+  mkdirSync(join(folder, "bin"));
+  const path = process.env.PATH;
+  process.env.PATH = join(folder, "bin");
+  try {
+    const work = generateClients({ ...quiet, schema: await schemaOf(files), kotlin: join(folder, "main") });
+    await expect(work).rejects.toThrow("no `java` on the path");
+    expect(readdirSync(folder)).toEqual(["bin"]);
+  } finally {
+    process.env.PATH = path;
+  }
+});
