@@ -1,0 +1,123 @@
+// The edge: one port, all protocols. It listens before the server can serve, so that health and readiness have an
+// answer, opens once its parts are there, and drains before it closes.
+import type { Clock } from "../model/clock.ts";
+import type { Logger } from "../model/logger.ts";
+import { SyncError } from "../model/sync-error.ts";
+import { type Call, logCall, requestIdOf } from "./call.ts";
+import { answerCors } from "./cors.ts";
+import { connectErrorOf } from "./errors.ts";
+import { shuttingDown } from "./gate.ts";
+import { createListener, type HttpRequest, type HttpResponse, type ListenerLimits } from "./listener.ts";
+import { createPages } from "./pages.ts";
+import { refuse } from "./refuse.ts";
+import { createRouter, type EdgeParts, REQUEST_BYTES_MAX } from "./router.ts";
+import { createRpc, type Rpc } from "./rpc.ts";
+import { createServing } from "./serving.ts";
+
+export interface EdgeOptions {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly version: string;
+  readonly receiptDays: number;
+  readonly tombstoneDays: number;
+  /** Origins whose pages may call; `*`: all. */
+  readonly corsOrigins: readonly string[];
+  readonly limits: ListenerLimits;
+  /** What the server still waits for before it opens, in words. */
+  readonly waitingFor: () => readonly string[];
+}
+
+export interface Edge {
+  /** Begins to accept; until `open`, calls get UNAVAILABLE. Resolves with the port. */
+  listen(port: number, host: string): Promise<number>;
+  open(parts: EdgeParts): void;
+  /**
+   * Drains: pulls end with Closed(RECONNECT), new calls get UNAVAILABLE, calls in progress may end within the grace;
+   * what is left a second before its end is aborted, then cut. Takes `graceMs` at most. Idempotent.
+   */
+  close(graceMs: number): Promise<void>;
+}
+
+/** When a starting or draining server suggests to come back. */
+const RETRY_AFTER_MS = 1_000;
+/** What calls that don't end by themselves get to say so. */
+const ABORTED_BEFORE_END_MS = 1_000;
+
+export function createEdge(options: EdgeOptions): Edge {
+  const { clock, logger, limits, version, waitingFor } = options;
+  const serving = createServing();
+  const shutdown = new AbortController();
+  const pages = createPages({ serving, version, waitingFor });
+  const listener = createListener({ handler, clock, logger, limits });
+  let opened: { readonly rpc: Rpc; readonly parts: EdgeParts } | undefined;
+  let closing: Promise<void> | undefined;
+  return {
+    listen: (port, host) => listener.listen(port, host),
+    open(parts) {
+      const facts = { ...options, requestBytesMax: REQUEST_BYTES_MAX };
+      const { signal: shutdownSignal } = shutdown;
+      const router = createRouter({ ...parts, facts, serving, shutdownSignal, retryAfterMs: RETRY_AFTER_MS });
+      opened = { parts, rpc: createRpc({ router, clock, requestTimeoutMs: limits.requestTimeoutMs }) };
+      if (serving.state === "STARTING") serving.become("SERVING");
+    },
+    close(graceMs) {
+      closing ??= close(graceMs);
+      return closing;
+    },
+  };
+
+  function handler(request: HttpRequest, response: HttpResponse): void {
+    const requestId = requestIdOf(request.headers["x-request-id"]);
+    response.setHeader("x-request-id", requestId);
+    if (serving.state === "DRAINING" && request.httpVersionMajor === 1) {
+      response.setHeader("connection", "close");
+    }
+    if (answerCors(request, response, options.corsOrigins)) return;
+    const path = request.url?.split("?", 1)[0] ?? "/";
+    // Whatever else is POSTed is a call to a method there isn't.
+    if (request.method === "POST" || path.startsWith("/tidemark.") || opened?.rpc.handles(path)) {
+      answerCall(callTo(path, requestId), request, response);
+    } else {
+      pages(path, request, response);
+    }
+  }
+
+  function answerCall(call: Call, request: HttpRequest, response: HttpResponse): void {
+    response.once("close", () => logCall(call, clock.nowMs()));
+    if (opened === undefined) refuse(call, request, response, connectErrorOf(starting()));
+    else void opened.rpc.handle(request, response, call);
+  }
+
+  function callTo(path: string, requestId: string): Call {
+    return {
+      requestId,
+      logger: logger.child({ requestId }),
+      procedure: path,
+      startedAtMs: clock.nowMs(),
+      principal: undefined,
+      outcome: undefined,
+      frames: 0,
+      bytes: 0,
+    };
+  }
+
+  async function close(graceMs: number): Promise<void> {
+    serving.become("DRAINING");
+    opened?.parts.pull.drain(RETRY_AFTER_MS);
+    const closed = new AbortController();
+    void abortCalls(Math.max(0, graceMs - ABORTED_BEFORE_END_MS), closed.signal);
+    await listener.close(graceMs);
+    closed.abort();
+  }
+
+  async function abortCalls(afterMs: number, closed: AbortSignal): Promise<void> {
+    await clock.sleep(afterMs, closed);
+    if (!closed.aborted) shutdown.abort(connectErrorOf(shuttingDown(RETRY_AFTER_MS)));
+  }
+}
+
+function starting(): SyncError {
+  return new SyncError("DATABASE_UNAVAILABLE", "the server is starting; try again", {
+    retryAfterMs: RETRY_AFTER_MS,
+  });
+}

@@ -1,0 +1,92 @@
+// What every call passes: before its body is read, whether the server serves and who is calling; afterwards, that
+// every error leaves with its reason and the call knows how it ended.
+import { Code, ConnectError, type HandlerContext, type Interceptor } from "@connectrpc/connect";
+import type { Authenticate } from "../access/authenticate.ts";
+import { SyncError } from "../model/sync-error.ts";
+import { type Call, callOf } from "./call.ts";
+import { toConnectError, withReason } from "./errors.ts";
+import type { Serving } from "./serving.ts";
+
+/** On answers to GET: neither a browser's disk nor a shared cache keeps what one caller may see. */
+export const CACHE_CONTROL = "cache-control";
+
+export interface GateOptions {
+  readonly serving: Serving;
+  readonly authenticate: Authenticate;
+  /** Full names of the services that ask for a principal. */
+  readonly guarded: ReadonlySet<string>;
+  readonly retryAfterMs: number;
+}
+
+/** Connect's request gate: what it throws ends the call unread. */
+export function createGate({ serving, authenticate, guarded, retryAfterMs }: GateOptions) {
+  return async (context: HandlerContext): Promise<void> => {
+    const call = callOf(context);
+    nameFaultsOnTheirWay(context, call);
+    if (!guarded.has(context.service.typeName)) return;
+    if (context.requestMethod === "GET") context.responseHeader.set(CACHE_CONTROL, "private, no-store");
+    try {
+      if (serving.state === "DRAINING") throw shuttingDown(retryAfterMs);
+      const { requestHeader } = context;
+      call.principal = await authenticate(
+        requestHeader.get("authorization") ?? undefined,
+        requestHeader.get("tidemark-client") ?? undefined,
+      );
+    } catch (error) {
+      throw toConnectError(error, call);
+    }
+  };
+}
+
+export function shuttingDown(retryAfterMs: number): SyncError {
+  return new SyncError("SHUTTING_DOWN", "the server is going away; try again", { retryAfterMs });
+}
+
+/** Translates whatever handlers throw, and notes how calls end. */
+export const translateErrors: Interceptor = (next) => async (request) => {
+  const call = callOf({ values: request.contextValues });
+  try {
+    const response = await next(request);
+    if (response.stream) return { ...response, message: translated(response.message, request.signal, call) };
+    call.outcome = "ok";
+    return response;
+  } catch (error) {
+    throw failureOf(error, request.signal, call);
+  }
+};
+
+async function* translated<T>(
+  messages: AsyncIterable<T>,
+  signal: AbortSignal,
+  call: Call,
+): AsyncGenerator<T> {
+  try {
+    yield* messages;
+    call.outcome = "ok";
+  } catch (error) {
+    throw failureOf(error, signal, call);
+  }
+}
+
+/** Once a call is aborted, by its deadline, its client or the server, that is why it failed. */
+function failureOf(error: unknown, signal: AbortSignal, call: Call): ConnectError {
+  const failure = signal.aborted
+    ? ConnectError.from(signal.reason, Code.Canceled)
+    : toConnectError(error, call);
+  call.outcome = failure.code;
+  return withReason(failure);
+}
+
+/**
+ * Connect raises some errors where no interceptor sees them: an unreadable or oversized message, a bad deadline.
+ * In every protocol it aborts the call's signal with the error right before writing it down, and an abort listener
+ * runs at once.
+ */
+function nameFaultsOnTheirWay({ signal }: HandlerContext, call: Call): void {
+  const onAbort = () => {
+    if (!(signal.reason instanceof ConnectError)) return;
+    call.outcome ??= withReason(signal.reason).code;
+  };
+  if (signal.aborted) onAbort();
+  else signal.addEventListener("abort", onAbort, { once: true });
+}

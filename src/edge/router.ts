@@ -1,0 +1,66 @@
+// All services behind one gate: which they are, who may call them, how large messages may be and what is compressed.
+import type { FileDescriptorSet } from "@bufbuild/protobuf/wkt";
+import { type ConnectRouter, createConnectRouter } from "@connectrpc/connect";
+import { compressionGzip } from "@connectrpc/connect-node";
+import { Health } from "#gen/grpc/health/v1/health_pb.js";
+import { ServerService } from "#gen/tidemark/v1/server_service_pb.js";
+import { SyncService } from "#gen/tidemark/v1/sync_service_pb.js";
+import type { Authenticate } from "../access/authenticate.ts";
+import type { Pull } from "../pull/pull.ts";
+import type { Push } from "../push/push.ts";
+import type { Schema } from "../schema/schema.ts";
+import { stripForClients } from "../schema/strip.ts";
+import { createGate, translateErrors } from "./gate.ts";
+import { createHealth } from "./health.ts";
+import { addReflection } from "./reflection.ts";
+import { createServerService, type ServerFacts } from "./server-service.ts";
+import type { Serving } from "./serving.ts";
+import { createSyncService } from "./sync-service.ts";
+
+/** What the edge serves. The caller owns and closes them, after the edge. */
+export interface EdgeParts {
+  readonly schema: Schema;
+  /** The schema as compiled; what clients may not see is stripped here. */
+  readonly descriptors: FileDescriptorSet;
+  readonly authenticate: Authenticate;
+  readonly pull: Pick<Pull, "pullChanges" | "listChanges" | "drain">;
+  readonly push: Pick<Push, "pushMutations">;
+}
+
+export interface RouterOptions extends EdgeParts {
+  readonly facts: ServerFacts;
+  readonly serving: Serving;
+  /** Aborts the calls still in progress, with the error they end with. */
+  readonly shutdownSignal: AbortSignal;
+  readonly retryAfterMs: number;
+}
+
+/** The contract's 4 MiB, for a message as it arrives and once decompressed. */
+export const REQUEST_BYTES_MAX = 4 * 1024 * 1024;
+/** A bound on mistakes: receipts of 1,000 conflicts carry 1,000 records. */
+const RESPONSE_BYTES_MAX = 64 * 1024 * 1024;
+const NEVER_BYTES = 0xffff_ffff;
+
+export function createRouter(options: RouterOptions): ConnectRouter {
+  const { schema, serving, authenticate, retryAfterMs } = options;
+  const guarded = new Set([SyncService.typeName]);
+  const router = createConnectRouter({
+    acceptCompression: [compressionGzip],
+    readMaxBytes: REQUEST_BYTES_MAX,
+    writeMaxBytes: RESPONSE_BYTES_MAX,
+    interceptors: [translateErrors],
+    requestGate: createGate({ serving, authenticate, guarded, retryAfterMs }),
+    shutdownSignal: options.shutdownSignal,
+  });
+  const sync = createSyncService(options);
+  // Compressing a live stream costs ten times its throughput.
+  router.rpc(SyncService.method.pullChanges, sync.pullChanges, { compressMinBytes: NEVER_BYTES });
+  router.rpc(SyncService.method.listChanges, sync.listChanges);
+  router.rpc(SyncService.method.pushMutations, sync.pushMutations);
+  router.service(ServerService, createServerService(schema, options.facts));
+  const services = [SyncService, ServerService, Health];
+  const names = services.map(({ typeName }) => typeName);
+  router.service(Health, createHealth(serving, names));
+  addReflection(router, services, stripForClients(options.descriptors));
+  return router;
+}

@@ -1,0 +1,83 @@
+// The way from a node request to a Connect handler and back.
+import { Code, ConnectError, type ConnectRouter } from "@connectrpc/connect";
+import type {
+  UniversalHandler,
+  UniversalHandlerFn,
+  UniversalServerResponse,
+} from "@connectrpc/connect/protocol";
+import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
+import type { Clock } from "../model/clock.ts";
+import { type Call, contextValuesOf } from "./call.ts";
+import type { HttpRequest, HttpResponse } from "./listener.ts";
+import { refuse } from "./refuse.ts";
+import { sendJson } from "./send.ts";
+
+export interface Rpc {
+  handles(path: string): boolean;
+  handle(request: HttpRequest, response: HttpResponse, call: Call): Promise<void>;
+}
+
+export interface RpcOptions {
+  readonly router: ConnectRouter;
+  readonly clock: Clock;
+  /** How long a client may take to send the one message of a call. */
+  readonly requestTimeoutMs: number;
+}
+
+export function createRpc({ router, clock, requestTimeoutMs }: RpcOptions): Rpc {
+  const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+  return { handles: (path) => handlers.has(path), handle };
+
+  async function handle(request: HttpRequest, response: HttpResponse, call: Call): Promise<void> {
+    const handler = handlers.get(call.procedure);
+    if (handler === undefined) {
+      refuse(call, request, response, new ConnectError(`there is no ${call.procedure}`, Code.Unimplemented));
+      return;
+    }
+    // The adapter waits for a drain that never comes once the client is gone, and its handler would wait with it.
+    response.once("close", () => response.emit("drain"));
+    const hasOneMessage = request.method !== "GET" && handler.method.methodKind !== "bidi_streaming";
+    if (hasOneMessage) void cutSlowRequest(request, response);
+    try {
+      const respond: UniversalHandlerFn = handler;
+      const answer = await respond(universalRequest(request, response, call));
+      if (answer.body !== undefined || answer.status < 400)
+        await universalResponseToNodeResponse(answer, response);
+      else explain(answer, handler, response);
+      call.outcome ??= answer.status < 400 ? undefined : Code.Unimplemented;
+    } catch (error) {
+      // The client went away while it was being answered; the call's line says so.
+      call.logger.debug({ err: error }, "response not delivered");
+      response.destroy();
+    }
+  }
+
+  async function cutSlowRequest(request: HttpRequest, response: HttpResponse): Promise<void> {
+    const over = new AbortController();
+    request.once("end", () => over.abort());
+    response.once("close", () => over.abort());
+    await clock.sleep(requestTimeoutMs, over.signal);
+    if (!over.signal.aborted) response.destroy();
+  }
+}
+
+function universalRequest(request: HttpRequest, response: HttpResponse, call: Call) {
+  return universalRequestFromNodeRequest(request, response, undefined, contextValuesOf(call));
+}
+
+/** Connect refuses what it can't negotiate without a word. */
+function explain(
+  { status, header }: UniversalServerResponse,
+  handler: UniversalHandler,
+  response: HttpResponse,
+) {
+  for (const [name, value] of header ?? []) response.setHeader(name, value);
+  sendJson(response, status, { code: "unimplemented", message: explanation(status, handler) });
+}
+
+function explanation(status: number, { allowedMethods, method }: UniversalHandler): string {
+  if (status === 405) return `call it by ${allowedMethods.join(" or ")}`;
+  if (status === 505) return `${method.name} streams both ways: call it over HTTP/2`;
+  const json = method.methodKind === "unary" ? "application/json" : "application/connect+json";
+  return `send content-type: ${json}, or another type of Connect, gRPC or gRPC-web`;
+}

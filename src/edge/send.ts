@@ -1,0 +1,9 @@
+// Plain answers, outside the RPC protocols.
+import type { JsonValue } from "@bufbuild/protobuf";
+import type { HttpResponse } from "./listener.ts";
+
+export function sendJson(response: HttpResponse, status: number, body: JsonValue): void {
+  response.statusCode = status;
+  response.setHeader("content-type", "application/json");
+  response.end(`${JSON.stringify(body)}\n`);
+}

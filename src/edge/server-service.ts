@@ -1,0 +1,35 @@
+// ServerService: what the server is and allows. Needs no token, so it says nothing personal.
+import type { ServiceImpl } from "@connectrpc/connect";
+import type { ServerService } from "#gen/tidemark/v1/server_service_pb.js";
+import type { Schema } from "../schema/schema.ts";
+
+export interface ServerFacts {
+  readonly version: string;
+  readonly receiptDays: number;
+  readonly tombstoneDays: number;
+  readonly requestBytesMax: number;
+}
+
+/** As the contract's rules on the requests say. */
+const MUTATIONS_MAX = 1_000;
+const BATCH_BYTES_MAX = 2_097_152n;
+
+export function createServerService(schema: Schema, facts: ServerFacts): ServiceImpl<typeof ServerService> {
+  const collections = [...schema.collections.values()]
+    .map(({ name, message, writable }) => ({ name, messageType: message.typeName, writable }))
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
+  return {
+    getServerInfo: () => ({
+      version: facts.version,
+      schema: schema.fingerprint,
+      collections,
+      limits: {
+        mutationsPerRequestMax: MUTATIONS_MAX,
+        requestBytesMax: BigInt(facts.requestBytesMax),
+        batchBytesMax: BATCH_BYTES_MAX,
+        receiptDays: facts.receiptDays,
+        tombstoneDays: facts.tombstoneDays,
+      },
+    }),
+  };
+}

@@ -1,0 +1,93 @@
+// Tells HTTP/2 from HTTP/1.1 by a connection's first bytes and hands the socket on, with nothing read. A client that
+// doesn't say within the time limit, or goes away, is closed.
+import type { Server } from "node:http";
+import type { Http2Server } from "node:http2";
+import type { Socket } from "node:net";
+import type { Clock } from "../model/clock.ts";
+import { invariant } from "../model/invariant.ts";
+
+export interface SnifferOptions {
+  /** Accepts the connections of both. */
+  readonly http1: Server;
+  readonly http2: Http2Server;
+  readonly clock: Clock;
+  readonly timeoutMs: number;
+}
+
+export interface Sniffer {
+  /** Closes the connections that have not said what they are. */
+  close(): void;
+}
+
+const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "latin1");
+
+/** Puts itself between the listening server and its connections. */
+export function createSniffer({ http1, http2, clock, timeoutMs }: SnifferOptions): Sniffer {
+  const undecided = new Set<Socket>();
+  const [acceptHttp1] = http1.listeners("connection");
+  invariant(acceptHttp1, "node's server takes its connections by an event");
+  http1.removeAllListeners("connection");
+  http1.on("connection", (socket: Socket) => void sniff(socket));
+  return {
+    close() {
+      for (const socket of undecided) socket.destroy();
+    },
+  };
+
+  async function sniff(socket: Socket): Promise<void> {
+    undecided.add(socket);
+    const protocol = await firstProtocol(socket, clock, timeoutMs);
+    undecided.delete(socket);
+    if (protocol === "http2") {
+      // An HTTP server's sockets may be half open; a session would outlive its client.
+      socket.allowHalfOpen = false;
+      http2.emit("connection", socket);
+    } else if (protocol === "http1") {
+      acceptHttp1?.call(http1, socket);
+    } else {
+      socket.destroy();
+    }
+  }
+}
+
+/** The protocol; undefined when the client ended, broke or took too long. What was read is put back. */
+async function firstProtocol(
+  socket: Socket,
+  clock: Clock,
+  timeoutMs: number,
+): Promise<"http1" | "http2" | undefined> {
+  const decided = new AbortController();
+  try {
+    return await Promise.race([
+      readProtocol(socket, decided.signal),
+      clock.sleep(timeoutMs, decided.signal).then(() => undefined),
+    ]);
+  } finally {
+    decided.abort();
+  }
+}
+
+function readProtocol(socket: Socket, decided: AbortSignal): Promise<"http1" | "http2" | undefined> {
+  return new Promise((resolve) => {
+    let seen = Buffer.alloc(0);
+    const onReadable = () => {
+      const chunk: Buffer | null = socket.read();
+      if (chunk === null) return;
+      seen = Buffer.concat([seen, chunk]);
+      const length = Math.min(seen.length, PREFACE.length);
+      const isHttp2 = seen.compare(PREFACE, 0, length, 0, length) === 0;
+      if (isHttp2 && length < PREFACE.length) return;
+      stop();
+      socket.unshift(seen);
+      resolve(isHttp2 ? "http2" : "http1");
+    };
+    const onGone = () => resolve(undefined);
+    const stop = () => {
+      socket.off("readable", onReadable);
+      for (const event of ["error", "end", "close"]) socket.off(event, onGone);
+    };
+    socket.on("readable", onReadable);
+    for (const event of ["error", "end", "close"]) socket.on(event, onGone);
+    decided.addEventListener("abort", stop);
+  });
+}

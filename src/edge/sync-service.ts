@@ -1,0 +1,80 @@
+// SyncService: each handler validates, translates to the model, calls, and translates back.
+import { create } from "@bufbuild/protobuf";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import { ListChangesRequestSchema } from "#gen/tidemark/v1/list_changes_pb.js";
+import { type PullChangesRequest, PullChangesRequestSchema } from "#gen/tidemark/v1/pull_changes_pb.js";
+import {
+  PushMutationsRequestSchema,
+  PushMutationsResponseSchema,
+} from "#gen/tidemark/v1/push_mutations_pb.js";
+import type { SyncService } from "#gen/tidemark/v1/sync_service_pb.js";
+import type { Principal } from "../model/principal.ts";
+import type { Pull } from "../pull/pull.ts";
+import type { Push } from "../push/push.ts";
+import type { Schema } from "../schema/schema.ts";
+import { callOf, principalOf } from "./call.ts";
+import { codecOf, frameMessage, recordFormOf } from "./codec.ts";
+import { CACHE_CONTROL } from "./gate.ts";
+import { mutationsFrom } from "./mutations.ts";
+import { cursorMessage, listRequestFrom, pullRequestFrom } from "./pull-requests.ts";
+import { receiptMessage } from "./receipts.ts";
+import { validate } from "./validate.ts";
+
+export interface SyncParts {
+  readonly schema: Pick<Schema, "collections">;
+  readonly pull: Pick<Pull, "pullChanges" | "listChanges">;
+  readonly push: Pick<Push, "pushMutations">;
+}
+
+export function createSyncService({ schema, pull, push }: SyncParts): ServiceImpl<typeof SyncService> {
+  return {
+    async *pullChanges(request: PullChangesRequest, context: HandlerContext) {
+      validate(PullChangesRequestSchema, request);
+      const codec = codecOf(context);
+      const call = callOf(context);
+      const frames = pull.pullChanges(principalOf(context), pullRequestFrom(request, codec), context.signal);
+      for await (const { bytes } of frames) {
+        call.frames++;
+        call.bytes += bytes.length;
+        yield frameMessage(bytes, codec);
+      }
+      // An aborted pull just ends; the caller is told why.
+      context.signal.throwIfAborted();
+    },
+
+    async listChanges(request, context) {
+      validate(ListChangesRequestSchema, request);
+      const codec = codecOf(context);
+      const principal = principalOf(context);
+      const page = await pull.listChanges(principal, listRequestFrom(request, codec), context.signal);
+      const collections = request.selections.map(({ collection }) => collection);
+      if (isForEverybody(collections, principal)) context.responseHeader.delete(CACHE_CONTROL);
+      return {
+        frames: page.frames.map(({ bytes }) => frameMessage(bytes, codec)),
+        cursor: cursorMessage(page.cursor),
+      };
+    },
+
+    async pushMutations(request, context) {
+      validate(PushMutationsRequestSchema, request);
+      const mutations = mutationsFrom(request.mutations);
+      const recordForm = recordFormOf(request.recordForm, codecOf(context));
+      const { atomic } = request;
+      const done = await push.pushMutations(
+        principalOf(context),
+        { mutations, atomic, recordForm },
+        context.signal,
+      );
+      return create(PushMutationsResponseSchema, {
+        receipts: done.receipts.map(receiptMessage),
+        commitClock: done.commitClock,
+      });
+    },
+  };
+
+  /** A page of public collections is the same for all anonymous callers; a cursor is always its principal's own. */
+  function isForEverybody(collections: readonly string[], principal: Principal): boolean {
+    const isPublic = (name: string) => schema.collections.get(name)?.isPublic === true;
+    return principal.id === "" && collections.length > 0 && collections.every(isPublic);
+  }
+}
