@@ -14,8 +14,8 @@ import { type LogState, stateDocument } from "./state.ts";
 export interface Append {
   /** The state this was computed from. */
   readonly base: LogState;
-  /** The state's new values; revision and nonce are set by the append. */
-  readonly state: Partial<Omit<LogState, "revision" | "nonce" | "epoch" | "signingKey">>;
+  /** The state's new values; revision, nonce and grantsRevision are set by the append. */
+  readonly state: Partial<Omit<LogState, "revision" | "nonce" | "grantsRevision" | "epoch" | "signingKey">>;
   /** Main entries and leavers with their new seqs: (base.head, state.head], ascending. */
   readonly entries?: readonly Entry[];
   /** Main entries (deleted records) and leavers (feeds re-entered) to drop. */
@@ -53,7 +53,9 @@ const ATTEMPTS_MAX = 5;
  * @throws FencedError when `base` is no longer the state; the driver's error when the database stays unreachable.
  */
 export async function append(log: Log, change: Append, nonce: string): Promise<CommittedAppend> {
-  const state: LogState = { ...change.base, ...change.state, revision: change.base.revision + 1, nonce };
+  const revision = change.base.revision + 1;
+  const grantsRevision = changesGrants(change) ? revision : change.base.grantsRevision;
+  const state: LogState = { ...change.base, ...change.state, revision, grantsRevision, nonce };
   invariant(seqsAreDense(change.entries ?? [], change.base.head, state.head), "entries fill (base.head, head]");
   for (let attempt = 1; ; attempt++) {
     try {
@@ -71,8 +73,12 @@ export async function append(log: Log, change: Append, nonce: string): Promise<C
 }
 
 function committed(change: Append, state: LogState, time: Timestamp): CommittedAppend {
-  const grantsChanged = (change.grants?.length ?? 0) + (change.grantDrops?.length ?? 0) > 0;
+  const grantsChanged = changesGrants(change);
   return { before: change.base.head, state, entries: change.entries ?? [], grantsChanged, time };
+}
+
+function changesGrants(change: Append): boolean {
+  return (change.grants?.length ?? 0) + (change.grantDrops?.length ?? 0) > 0;
 }
 
 function seqsAreDense(entries: readonly Entry[], before: Seq, head: Seq): boolean {

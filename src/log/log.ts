@@ -71,6 +71,7 @@ async function insertFirstState(log: Log): Promise<void> {
     resumeToken: undefined,
     settledAfter: NOT_YET_KNOWN,
     collections: [],
+    grantsRevision: 0,
   };
   const { _id, ...fields } = stateDocument(first);
   await log.states.updateOne({ _id }, { $setOnInsert: fields }, { upsert: true });

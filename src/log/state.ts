@@ -43,6 +43,8 @@ export interface LogState {
   /** No checkpoint before the log reaches this time; undefined: settled. */
   readonly settledAfter: Timestamp | undefined;
   readonly collections: readonly CollectionState[];
+  /** The revision that last changed a grant: a reader at or past it needn't read grants again. */
+  readonly grantsRevision: number;
 }
 
 /** As `settledAfter`: unsettled, and not known until when. */
@@ -73,6 +75,7 @@ export interface StateDocument {
   token: unknown;
   settled_after: Timestamp | null;
   collections: CollectionDocument[];
+  grants_revision: Long | number;
 }
 
 interface CollectionDocument {
@@ -109,6 +112,7 @@ export function stateDocument(state: LogState): StateDocument {
       oldest_readable: oldestReadable,
       load: load ? { ...load, last: load.last ?? null } : null,
     })),
+    grants_revision: Long.fromNumber(state.grantsRevision),
   };
 }
 
@@ -129,5 +133,6 @@ export function stateOf(document: StateDocument): LogState {
       oldestReadable: oldest_readable,
       load: load ? { ...load, last: load.last ?? undefined } : undefined,
     })),
+    grantsRevision: Number(document.grants_revision),
   };
 }
