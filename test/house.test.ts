@@ -86,13 +86,21 @@ describe("planted breaches", () => {
   test("house: files importing each other in a circle → the circle, once", () => {
     const found = breaches({
       "src/log/a.ts": 'import { b } from "./b.ts";',
-      "src/log/b.ts": 'import type { c } from "./c.ts";',
+      "src/log/b.ts": 'import { type c, d } from "./c.ts";',
       "src/log/c.ts": 'import { a } from "./a.ts";',
       "src/log/d.ts": 'import { a } from "./a.ts";',
     });
     expect(found).toEqual([
       "imports go in a circle: src/log/a.ts → src/log/b.ts → src/log/c.ts → src/log/a.ts",
     ]);
+  });
+
+  test("house: a circle that types alone close → no breach", () => {
+    const found = breaches({
+      "src/log/a.ts": 'import { b } from "./b.ts";',
+      "src/log/b.ts": 'import type { A } from "./a.ts";',
+    });
+    expect(found).toEqual([]);
   });
 
   test("house: a file of 401 lines → told; of 400 → not", () => {

@@ -68,15 +68,17 @@ function isWithin(path: string, place: string): boolean {
 }
 
 /** What a file imports: paths from the root for the project's own, specifiers for packages. */
-function importsOf(path: string, files: Files): string[] {
-  const text = files.get(path) ?? "";
-  const statements = text.matchAll(/^(?:import|export)\b[^;"]*?"([^"]+)"|\bimport\(\s*"([^"]+)"/gm);
-  return [...statements].map(([, fixed, lazy]) => {
+function importsOf(path: string, files: Files, statement = anyImport): string[] {
+  return [...(files.get(path) ?? "").matchAll(statement)].map(([, fixed, lazy]) => {
     const name = fixed ?? lazy ?? "";
     if (name.startsWith("#gen/")) return `gen/ts/${name.slice("#gen/".length)}`;
     return name.startsWith(".") ? posix.join(posix.dirname(path), name) : name;
   });
 }
+
+const anyImport = /^(?:import|export)\b[^;"]*?"([^"]+)"|\bimport\(\s*"([^"]+)"/gm;
+/** Leaves out `import type`: those are gone at run time, a circle of them can't load files in the wrong order. */
+const loadingImport = /^(?:import|export)\b(?! type\b)[^;"]*?"([^"]+)"|\bimport\(\s*"([^"]+)"/gm;
 
 /** One sentence per cycle found; a file that takes part in several is named in one. */
 function cycles(files: Files): string[] {
@@ -86,7 +88,8 @@ function cycles(files: Files): string[] {
     const start = way.indexOf(path);
     if (start >= 0) found.push(`imports go in a circle: ${[...way.slice(start), path].join(" → ")}`);
     if (start >= 0 || done.has(path)) return;
-    for (const target of importsOf(path, files)) if (files.has(target)) visit(target, [...way, path]);
+    for (const target of importsOf(path, files, loadingImport))
+      if (files.has(target)) visit(target, [...way, path]);
     done.add(path);
   };
   for (const path of files.keys()) visit(path, []);
