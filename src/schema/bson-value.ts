@@ -39,7 +39,8 @@ export function binaryOf(value: unknown, subtypes: readonly number[]): Uint8Arra
 
 /** Reads a key of a document; inherited properties don't count. Compiled once per key. */
 export function readerOf(key: string): (document: Document) => unknown {
-  if (key in Object.prototype) return (document) => (Object.hasOwn(document, key) ? document[key] : undefined);
+  if (key in Object.prototype)
+    return (document) => (Object.hasOwn(document, key) ? document[key] : undefined);
   return (document) => document[key];
 }
 

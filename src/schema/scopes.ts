@@ -1,0 +1,137 @@
+// Scopes: which ones a document is in, which ones a token grants, and which feeds a principal's scopes can name.
+import type { Document } from "bson";
+import { type Feed, feedOf } from "../model/feed.ts";
+import { type Access, type Grants, mergeGrants } from "../model/principal.ts";
+import { SyncError } from "../model/sync-error.ts";
+import { readerOf } from "./bson-value.ts";
+import type { Collection, MembershipRule } from "./collection.ts";
+import { enumNames } from "./enum-leaf.ts";
+import type { Schema } from "./schema.ts";
+import type { FieldShape } from "./shape.ts";
+import { canGive, render, type Template } from "./template.ts";
+import { UnfitDocument } from "./unfit-document.ts";
+
+/** A record in more scopes than this is a mistake; each costs an index entry and a feed. */
+const SCOPES_MAX = 1_000;
+
+/** Scopes of a token, multiplied out: more than any token can list one by one. */
+const CLAIM_SCOPES_MAX = 10_000;
+
+/** Names of scopes are keys of an index and part of cursors. */
+const SCOPE_BYTES_MAX = 2_048;
+
+/** The scopes of a document, sorted, each once. @throws UnfitDocument where there are too many or one is too long. */
+export function scopesOf(collection: Collection, document: Document): string[] {
+  const scopes = new Set<string>();
+  for (const template of collection.scopes) {
+    for (const scope of renderDocument(template, document)) scopes.add(scope);
+  }
+  if (scopes.size > SCOPES_MAX) throw new UnfitDocument(tooMany);
+  return [...scopes].sort();
+}
+
+const tooMany = `the record would be in more than ${SCOPES_MAX} scopes`;
+
+/** A right to a scope that a record of a membership collection gives. */
+export interface Membership {
+  readonly principal: string;
+  readonly scope: string;
+  readonly access: Access;
+}
+
+/** Undefined: the document leaves out who, to what, or which right. @throws UnfitDocument */
+export function membershipOf(rule: MembershipRule, document: Document): Membership | undefined {
+  const [principal] = renderDocument(rule.principal, document);
+  const [scope] = renderDocument(rule.scope, document);
+  const access = typeof rule.right === "string" ? rule.right : accessOf(rule.right, document);
+  if (principal === undefined || scope === undefined || access === undefined) return undefined;
+  return { principal, scope, access };
+}
+
+/** tidemark.v1.Access by number. */
+const accesses: readonly (Access | undefined)[] = [undefined, "READ", "READ_WRITE"];
+
+function accessOf(field: FieldShape, document: Document): Access | undefined {
+  const value = readerOf(field.key)(document);
+  if (value === undefined || value === null || !("leaf" in field.value)) return undefined;
+  const number = field.value.leaf.read(value);
+  return typeof number === "number" ? accesses[number] : undefined;
+}
+
+function renderDocument(template: Template<FieldShape>, document: Document): string[] {
+  const scopes = render(template, (field) => textsOf(field, document), SCOPES_MAX);
+  if (scopes === undefined) throw new UnfitDocument(tooMany);
+  if (
+    scopes.some((scope) => scope.length > SCOPE_BYTES_MAX / 3 && Buffer.byteLength(scope) > SCOPE_BYTES_MAX)
+  ) {
+    throw new UnfitDocument(`a scope of the record would be longer than ${SCOPE_BYTES_MAX} bytes`);
+  }
+  return scopes;
+}
+
+/** What a field puts into a template: nothing where it is absent, empty or zero by default. */
+function textsOf(field: FieldShape, document: Document): string[] {
+  const value = readerOf(field.key)(document);
+  if (value === undefined || value === null) return [];
+  try {
+    if (field.cardinality !== "list") return textOf(field, value, field.cardinality === "implicit");
+    if (!Array.isArray(value)) throw new UnfitDocument("the value doesn't fit a list");
+    return [...new Set(value.flatMap((element) => textOf(field, element, false)))];
+  } catch (error) {
+    throw error instanceof UnfitDocument ? error.under(field.key) : error;
+  }
+}
+
+function textOf({ value: shape }: FieldShape, value: unknown, zeroIsAbsent: boolean): string[] {
+  if (!("leaf" in shape)) return [];
+  const canonical = shape.leaf.read(value);
+  if (zeroIsAbsent && shape.leaf.isZero(canonical)) return [];
+  const name = shape.kind === "enum" ? enumNames(shape.desc).names.get(Number(canonical)) : undefined;
+  const text = name ?? String(canonical).toWellFormed();
+  return text === "" ? [] : [text];
+}
+
+/**
+ * What the schema grants a caller.
+ * @param claims of a token; undefined: there is none.
+ * @throws SyncError TOKEN_INVALID if the claims multiply out beyond any bound.
+ */
+export function grantsOfClaims(
+  schema: Schema,
+  claims: Readonly<Record<string, unknown>> | undefined,
+): Map<string, Access> {
+  const granted = schema.claimGrants
+    .filter(({ anonymous }) => anonymous || claims !== undefined)
+    .map(({ scope, access }) => new Map(scopesOfClaims(scope, claims ?? {}).map((name) => [name, access])));
+  return mergeGrants(...granted);
+}
+
+function scopesOfClaims(template: Template<string>, claims: Readonly<Record<string, unknown>>): string[] {
+  const scopes = render(template, (name) => claimTexts(claims, name), CLAIM_SCOPES_MAX);
+  if (scopes !== undefined) return scopes;
+  throw new SyncError("TOKEN_INVALID", `the token's claims give more than ${CLAIM_SCOPES_MAX} scopes`);
+}
+
+function claimTexts(claims: Readonly<Record<string, unknown>>, name: string): string[] {
+  const claim = Object.hasOwn(claims, name) ? claims[name] : undefined;
+  return (Array.isArray(claim) ? claim : [claim]).flatMap((element: unknown) => {
+    const isText = typeof element === "string" || typeof element === "boolean" || Number.isFinite(element);
+    return isText && element !== "" ? [String(element)] : [];
+  });
+}
+
+/**
+ * The feeds a principal with these grants may hold: each granted scope with each collection whose records can be in it.
+ * @param collectionNames only of these; those that don't exist are passed over.
+ */
+export function feedsHeld(schema: Schema, grants: Grants, collectionNames?: readonly string[]): Feed[] {
+  const wanted = new Set(collectionNames ?? schema.collections.keys());
+  const feeds: Feed[] = [];
+  for (const name of wanted) {
+    const templates = schema.collections.get(name)?.scopes ?? [];
+    for (const scope of grants.keys()) {
+      if (templates.some((template) => canGive(template, scope))) feeds.push(feedOf(name, scope));
+    }
+  }
+  return feeds;
+}
