@@ -1,11 +1,15 @@
 // One document of the source by its `_id`: read as of a transaction or by majority, and written in a transaction.
 // Nothing is remembered and nothing judged here; a write the database will never take is told as DocumentRefused.
 import {
+  type Binary,
   type BSONSerializeOptions,
   type ClientSession,
   type Collection,
+  type Document,
   type MongoClient,
   MongoServerError,
+  type ObjectId,
+  type UpdateFilter,
 } from "mongodb";
 import { invariant } from "../model/invariant.ts";
 import { classOf } from "./error-class.ts";
@@ -14,6 +18,8 @@ import { classOf } from "./error-class.ts";
 export type Session = ClientSession;
 /** Field by field as in BSON. */
 export type SourceDocument = Record<string, unknown>;
+/** What the schema makes of a record's id. */
+export type SourceKey = string | number | bigint | ObjectId | Binary;
 
 export interface Source {
   readonly client: MongoClient;
@@ -24,7 +30,7 @@ export interface Source {
 
 export interface DocumentKey {
   readonly collection: string;
-  readonly key: unknown;
+  readonly key: SourceKey;
 }
 
 export type DocumentWrite =
@@ -82,8 +88,8 @@ export async function writeDocument(
 }
 
 async function perform(
-  collection: Collection<{ _id: unknown }>,
-  key: unknown,
+  collection: Collection<{ _id: SourceKey }>,
+  key: SourceKey,
   write: DocumentWrite,
   session: Session,
 ): Promise<void> {
@@ -97,7 +103,7 @@ async function perform(
     return;
   }
   const { set, unset } = write;
-  const update = {
+  const update: UpdateFilter<Document> = {
     ...(Object.keys(set).length > 0 && { $set: set }),
     ...(unset.length > 0 && { $unset: Object.fromEntries(unset.map((path) => [path, ""])) }),
   };
@@ -105,7 +111,7 @@ async function perform(
   invariant(matchedCount === 1, "the document changed was read in the same transaction");
 }
 
-function documents(source: Source, collection: string): Collection<{ _id: unknown }> {
+function documents(source: Source, collection: string): Collection<{ _id: SourceKey }> {
   return source.client.db(source.databaseName).collection(collection, { ...source.readOptions });
 }
 
