@@ -2,12 +2,12 @@
 // two leaders can't both append and a crash loses and repeats nothing. Whoever loses the fence must step down.
 import { type AnyBulkWriteOperation, type ClientSession, Long, type Timestamp } from "mongodb";
 import { invariant } from "../model/invariant.ts";
-import { snapshotSession, snapshotTimeOf } from "../mongo/snapshot.ts";
 import type { Seq } from "../model/seq.ts";
-import { type Entry, type EntryDocument, entryDocument, type LeaverKey, type RecordKey } from "./entry.ts";
+import { snapshotSession, snapshotTimeOf } from "../mongo/snapshot.ts";
+import { type Entry, entryDocument, type LeaverKey, type RecordKey } from "./entry.ts";
 import { type Grant, type GrantDocument, grantDocument } from "./grants.ts";
 import { type Log, readState } from "./log.ts";
-import { type Quarantined, type QuarantineDocument, quarantineDocument } from "./quarantine.ts";
+import { type QuarantineDocument, type Quarantined, quarantineDocument } from "./quarantine.ts";
 import { type LogState, stateDocument } from "./state.ts";
 
 /** What an append changes; whatever is absent stays. */
@@ -18,7 +18,9 @@ export interface Append {
   readonly state: Partial<Omit<LogState, "revision" | "nonce" | "grantsRevision" | "epoch" | "signingKey">>;
   /** Main entries and leavers with their new seqs: (base.head, state.head], ascending. */
   readonly entries?: readonly Entry[];
-  /** Main entries (deleted records) and leavers (feeds re-entered) to drop. */
+  /** Those of `entries` that nothing was stored for before: the others replace what is there. */
+  readonly created?: ReadonlySet<Entry>;
+  /** Main entries (deleted records) and leavers (feeds re-entered, or too old) to drop, where they exist. */
   readonly drops?: ReadonlyArray<RecordKey | LeaverKey>;
   /** Main entries a load has met unchanged. */
   readonly stamps?: { readonly load: number; readonly schema: number; readonly keys: readonly RecordKey[] };
@@ -26,8 +28,6 @@ export interface Append {
   readonly grantDrops?: readonly RecordKey[];
   readonly quarantine?: readonly Quarantined[];
   readonly quarantineDrops?: readonly RecordKey[];
-  /** Leavers older than this many ms since 1970 go; the caller moves `state.horizon` accordingly. */
-  readonly leaversBeforeMs?: number;
 }
 
 /** An append as committed: with it a reader standing at `before` can go on without reading the database. */
@@ -56,7 +56,10 @@ export async function append(log: Log, change: Append, nonce: string): Promise<C
   const revision = change.base.revision + 1;
   const grantsRevision = changesGrants(change) ? revision : change.base.grantsRevision;
   const state: LogState = { ...change.base, ...change.state, revision, grantsRevision, nonce };
-  invariant(seqsAreDense(change.entries ?? [], change.base.head, state.head), "entries fill (base.head, head]");
+  invariant(
+    seqsAreDense(change.entries ?? [], change.base.head, state.head),
+    "entries fill (base.head, head]",
+  );
   for (let attempt = 1; ; attempt++) {
     try {
       return committed(change, state, await commit(log, change, state));
@@ -65,7 +68,8 @@ export async function append(log: Log, change: Append, nonce: string): Promise<C
       const now = await readStateAtSnapshot(log);
       if (now.state.nonce === nonce) return committed(change, state, now.time);
       if (now.state.revision !== change.base.revision) {
-        throw new FencedError(`state went from revision ${change.base.revision} to ${now.state.revision}`);
+        const moved = `state went from revision ${change.base.revision} to ${now.state.revision}`;
+        throw new FencedError(moved, { cause: error });
       }
       if (attempt === ATTEMPTS_MAX) throw error;
     }
@@ -82,23 +86,48 @@ function changesGrants(change: Append): boolean {
 }
 
 function seqsAreDense(entries: readonly Entry[], before: Seq, head: Seq): boolean {
-  return entries.length === head - before && entries.every((entry, index) => entry.seq === before + index + 1);
+  return (
+    entries.length === head - before && entries.every((entry, index) => entry.seq === before + index + 1)
+  );
 }
 
 async function commit(log: Log, change: Append, state: LogState): Promise<Timestamp> {
   const session = log.client.startSession();
   try {
-    session.startTransaction({ readConcern: { level: "snapshot" }, writeConcern: { w: "majority" } });
-    await writeState(log, change.base, state, session);
-    await writeEntries(log, change, session);
-    await writeGrants(log, change, session);
-    await writeQuarantine(log, change, session);
-    await session.commitTransaction();
-    invariant(session.operationTime, "a committed transaction has an operation time");
+    if (onlyState(change)) await writeState(log, change.base, state, session);
+    else await commitAll(log, change, { state, session });
+    invariant(session.operationTime, "a committed write has an operation time");
     return session.operationTime;
   } finally {
     await session.endSession();
   }
+}
+
+/** One document is written atomically without a transaction, in one round trip instead of two. */
+function onlyState({
+  entries,
+  drops,
+  stamps,
+  grants,
+  grantDrops,
+  quarantine,
+  quarantineDrops,
+}: Append): boolean {
+  const lists = [entries, drops, stamps?.keys, grants, grantDrops, quarantine, quarantineDrops];
+  return lists.every((list) => !list?.length);
+}
+
+async function commitAll(
+  log: Log,
+  change: Append,
+  to: { state: LogState; session: ClientSession },
+): Promise<void> {
+  to.session.startTransaction({ readConcern: { level: "snapshot" }, writeConcern: { w: "majority" } });
+  await writeState(log, change.base, to.state, to.session);
+  await writeEntries(log, change, to.session);
+  await writeGrants(log, change, to.session);
+  await writeQuarantine(log, change, to.session);
+  await to.session.commitTransaction();
 }
 
 async function writeState(log: Log, base: LogState, state: LogState, session: ClientSession): Promise<void> {
@@ -109,20 +138,16 @@ async function writeState(log: Log, base: LogState, state: LogState, session: Cl
 }
 
 async function writeEntries(log: Log, change: Append, session: ClientSession): Promise<void> {
-  const operations: AnyBulkWriteOperation<EntryDocument>[] = [];
-  for (const key of change.drops ?? []) operations.push({ deleteOne: { filter: { _id: key } } });
-  for (const entry of change.entries ?? []) {
-    const { _id, ...fields } = entryDocument(entry);
-    operations.push({ replaceOne: { filter: { _id }, replacement: fields, upsert: true } });
+  const { entries = [], drops = [], created, stamps } = change;
+  const replaced = created ? entries.filter((entry) => !created.has(entry)) : entries;
+  const gone = [...drops, ...replaced.map(({ key }) => key)];
+  // One delete for all and one insert take 0.6 of the time of as many replacements: each would move two index keys.
+  if (gone.length) await log.entries.deleteMany({ _id: { $in: gone } }, { session });
+  if (entries.length) await log.entries.insertMany(entries.map(entryDocument), { session, ordered: false });
+  if (stamps?.keys.length) {
+    const { keys, load, schema } = stamps;
+    await log.entries.updateMany({ _id: { $in: [...keys] } }, { $set: { load, schema } }, { session });
   }
-  if (change.stamps?.keys.length) {
-    const { keys, load, schema } = change.stamps;
-    operations.push({ updateMany: { filter: { _id: { $in: [...keys] } }, update: { $set: { load, schema } } } });
-  }
-  if (change.leaversBeforeMs !== undefined) {
-    operations.push({ deleteMany: { filter: { at: { $lt: new Date(change.leaversBeforeMs) } } } });
-  }
-  if (operations.length) await log.entries.bulkWrite(operations, { session, ordered: false });
 }
 
 async function writeGrants(log: Log, change: Append, session: ClientSession): Promise<void> {

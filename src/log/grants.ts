@@ -29,7 +29,19 @@ export function grantOf({ _id, ...rest }: GrantDocument): Grant {
 }
 
 /** What memberships grant a principal: per scope the maximum. */
-export async function readGrants(log: Log, principal: string, session?: ClientSession): Promise<Map<string, Access>> {
+export async function readGrants(
+  log: Log,
+  principal: string,
+  session?: ClientSession,
+): Promise<Map<string, Access>> {
   const rows = await log.grants.find({ principal }, readIn(session)).toArray();
   return mergeGrants(...rows.map((row) => new Map([[row.scope, row.access]])));
+}
+
+/** What each of these membership records grants. */
+export async function readGrantsOf(log: Log, keys: readonly RecordKey[]): Promise<Grant[]> {
+  const rows = await log.grants
+    .find({ _id: { $in: [...keys] } }, { readConcern: "majority", batchSize: keys.length + 1 })
+    .toArray();
+  return rows.map(grantOf);
 }

@@ -3,6 +3,7 @@
 import type { ClientSession, FindCursor } from "mongodb";
 import type { Feed } from "../model/feed.ts";
 import type { Seq } from "../model/seq.ts";
+import { findInOneReply } from "../mongo/one-reply.ts";
 import { type Entry, type EntryDocument, entryOf, type MainEntry, type RecordKey } from "./entry.ts";
 import { type Log, readIn } from "./log.ts";
 
@@ -63,9 +64,23 @@ export async function readMainEntries(
   session?: ClientSession,
 ): Promise<MainEntry[]> {
   const documents = await log.entries
-    .find({ _id: { $in: keys.map(({ c, k }) => ({ c, k })) } }, readIn(session))
+    .find(
+      { _id: { $in: keys.map(({ c, k }) => ({ c, k })) } },
+      { ...readIn(session), batchSize: keys.length + 1 },
+    )
     .toArray();
   return documents.map(entryOf).filter((entry) => entry.kind === "main");
+}
+
+/** The same by majority in one reply; undefined if they don't fit into one: ask for fewer. */
+export async function readMainEntriesAtOnce(
+  log: Log,
+  keys: readonly RecordKey[],
+): Promise<MainEntry[] | undefined> {
+  const find = { filter: { _id: { $in: keys } }, readConcern: { level: "majority" } };
+  const query = { collection: log.entries.collectionName, find, documentsMax: keys.length };
+  const { documents, whole } = await findInOneReply<EntryDocument>(log.db, query);
+  return whole ? documents.map(entryOf).filter((entry) => entry.kind === "main") : undefined;
 }
 
 /** How many entries of these ranges there are, counting no further than `max`. */
@@ -100,7 +115,12 @@ function readOptions({ batchSize }: ReadOptions) {
   return { batchSize: batchSize ?? BATCH_SIZE, projection: { load: 0 } } as const;
 }
 
-function entryCursor(log: Log, feeds: readonly Feed[], after: Seq, options: ReadOptions): FindCursor<EntryDocument> {
+function entryCursor(
+  log: Log,
+  feeds: readonly Feed[],
+  after: Seq,
+  options: ReadOptions,
+): FindCursor<EntryDocument> {
   return log.entries
     .find(
       { feeds: { $in: [...feeds] }, seq: { $gt: after } },
@@ -117,7 +137,8 @@ async function* mergeBySeq(
   sources: ReadonlyArray<AsyncGenerator<Entry[], void, undefined>>,
   batchSize: number,
 ): AsyncGenerator<Entry[], void, undefined> {
-  const heads: Array<{ batch: Entry[]; index: number; source: AsyncGenerator<Entry[], void, undefined> }> = [];
+  const heads: Array<{ batch: Entry[]; index: number; source: AsyncGenerator<Entry[], void, undefined> }> =
+    [];
   for (const source of sources) {
     const { value } = await source.next();
     if (value) heads.push({ batch: value, index: 0, source });

@@ -3,19 +3,31 @@
 import { Binary, Long, Timestamp } from "mongodb";
 import type { Seq } from "../model/seq.ts";
 
-/** A load walking over a collection; it survives a crash in whatever phase it is. */
+/** A load of a collection; it survives a crash in whatever phase it is. */
 export interface LoadProgress {
-  /** Stamped on every entry the walk meets. */
+  /** Stamped on every entry the load meets. Higher than that of any load before. */
   readonly number: number;
-  /** `walk`: reading the collection in `_id` order; `sweep`: re-reading entries the walk did not meet. */
-  readonly phase: "walk" | "sweep";
+  /**
+   * `walk`: reading the collection in `_id` order. Then what the walk has not met is looked up again: `entries`,
+   * `grants`, `quarantine`.
+   */
+  readonly phase: "walk" | "entries" | "grants" | "quarantine";
   /** The last `_id` done in this phase; undefined: none yet. */
   readonly last: { readonly key: unknown } | undefined;
   /** Records walked so far, for progress. */
   readonly done: number;
-  /** The generation to stamp entries with; withheld kinds of change become visible when the load ends. */
-  readonly reason: "first" | "schema" | "lost" | "repair";
+  readonly reason: LoadReason;
 }
+
+/**
+ * - `first`: the collection is new to the log;
+ * - `schema`: its fingerprint changed, every record is encoded anew;
+ * - `lost`: the change stream's history is gone;
+ * - `replaced`: dropped, renamed or written by `$out`;
+ * - `repair`: asked for by an operator;
+ * - `removed`: the schema no longer has it: everything leaves, then its state goes.
+ */
+export type LoadReason = "first" | "schema" | "lost" | "replaced" | "repair" | "removed";
 
 export interface CollectionState {
   readonly name: string;
@@ -40,21 +52,27 @@ export interface LogState {
   readonly clock: Timestamp | undefined;
   /** Resume token of the source's change stream; undefined: start at `clock`. */
   readonly resumeToken: unknown;
-  /** No checkpoint before the log reaches this time; undefined: settled. */
+  /**
+   * Something was read at this time already: no checkpoint before the clock reaches it, and nothing may be read at an
+   * earlier one. Undefined: nothing was read beyond `clock`. Loads unsettle the log as well: ask `isSettled`.
+   */
   readonly settledAfter: Timestamp | undefined;
+  /** Fingerprints of the schemas that have led, the present one last: a node with one of the others is outdated. */
+  readonly schemas: readonly string[];
   readonly collections: readonly CollectionState[];
   /** The revision that last changed a grant: a reader at or past it needn't read grants again. */
   readonly grantsRevision: number;
 }
 
-/** As `settledAfter`: unsettled, and not known until when. */
+/** As `settledAfter`: unsettled, and not known until when; the first ingest replaces it. */
 export const NOT_YET_KNOWN = new Timestamp({ t: 0xffff_ffff, i: 0xffff_ffff });
 
 /** The log equals the source at its clock: only then are there checkpoints (P2, P3). */
 export function isSettled(state: LogState): boolean {
   return (
     state.clock !== undefined &&
-    (state.settledAfter === undefined || state.clock.greaterThanOrEqual(state.settledAfter))
+    (state.settledAfter === undefined || state.clock.greaterThanOrEqual(state.settledAfter)) &&
+    state.collections.every(({ load }) => load === undefined)
   );
 }
 
@@ -74,6 +92,7 @@ export interface StateDocument {
   clock: Timestamp | null;
   token: unknown;
   settled_after: Timestamp | null;
+  schemas: string[];
   collections: CollectionDocument[];
   grants_revision: Long | number;
 }
@@ -107,6 +126,7 @@ export function stateDocument(state: LogState): StateDocument {
     clock: state.clock ?? null,
     token: state.resumeToken ?? null,
     settled_after: state.settledAfter ?? null,
+    schemas: [...state.schemas],
     collections: state.collections.map(({ oldestReadable, load, ...rest }) => ({
       ...rest,
       oldest_readable: oldestReadable,
@@ -128,6 +148,7 @@ export function stateOf(document: StateDocument): LogState {
     clock: document.clock ?? undefined,
     resumeToken: document.token ?? undefined,
     settledAfter: document.settled_after ?? undefined,
+    schemas: document.schemas,
     collections: document.collections.map(({ oldest_readable, load, ...rest }) => ({
       ...rest,
       oldestReadable: oldest_readable,
