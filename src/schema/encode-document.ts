@@ -7,8 +7,9 @@ import type { Collection, Field } from "./collection.ts";
 import { bodyWriter, fieldWriter } from "./message-codec.ts";
 import { recordIdOf } from "./record-id.ts";
 import { type Membership, membershipOf, scopesOf } from "./scopes.ts";
+import type { FieldShape, ValueShape } from "./shape.ts";
 import { UnfitDocument } from "./unfit-document.ts";
-import type { WriteBody } from "./value-codec.ts";
+import { valueCodec, type WriteBody } from "./value-codec.ts";
 
 /** A log entry must fit into MongoDB's 16 MiB with all that is beside the record. */
 const RECORD_BYTES_MAX = 15_000_000;
@@ -46,7 +47,18 @@ export function encodeDocument(collection: Collection, document: Document): Enco
 /** Canonical bytes of one field of a document, hidden or not; empty if it is absent or at its default. @throws UnfitDocument */
 export function encodeField(collection: Collection, field: Field, document: Document): Uint8Array {
   invariant(collection.fieldsByNumber.get(field.number) === field, "the field is the collection's");
-  return encode(fieldWriter(field.shape), document);
+  return encodeShape(field.shape, document);
+}
+
+/** As `encodeField`, for a field at any depth. @throws UnfitDocument */
+export function encodeShape(field: FieldShape, document: Document): Uint8Array {
+  return encode(fieldWriter(field), document);
+}
+
+/** Canonical bytes of a value by itself, without a tag. @throws UnfitDocument */
+export function encodeValue(shape: ValueShape, value: unknown): Uint8Array {
+  const codec = valueCodec(shape, bodyWriter);
+  return encode((writer) => codec.write(writer, value, 1), {});
 }
 
 /** Says in which way the `_id` doesn't fit. */

@@ -31,16 +31,14 @@ export function enumNames(desc: DescEnum): EnumNames {
   return { numbers, names };
 }
 
-/** The leaf codec of an enum; a value whose short name is UNSPECIFIED is absence in a document. */
+/** The leaf codec of an enum; UNSPECIFIED is absence where it may be, any other zero is written by name. */
 export function enumLeaf(desc: DescEnum, type: BsonType): LeafCodec<number> {
   const { numbers, names } = enumNames(desc);
-  const toName = (value: number) => {
-    const name = names.get(value);
-    if (value === 0 && name === "UNSPECIFIED") return undefined;
-    return name ?? new Int32(value);
-  };
+  const toName = (value: number) => names.get(value) ?? new Int32(value);
+  const isNamed = type === "NATIVE" || type === "STRING";
   return {
     wireType: WireType.Varint,
+    zeroIsAbsence: isNamed && names.get(0) === "UNSPECIFIED",
     read(value) {
       const number = typeof value === "string" ? numbers.get(value) : int32Of(value, -(2 ** 31), 2 ** 31 - 1);
       if (number !== undefined && (desc.open || names.has(number))) return number;
@@ -48,7 +46,7 @@ export function enumLeaf(desc: DescEnum, type: BsonType): LeafCodec<number> {
     },
     isZero: (value) => value === 0,
     put: (writer, value) => writer.int32(value),
-    toBson: type === "INT32" ? (value) => new Int32(value) : type === "INT64" ? BigInt : toName,
+    toBson: isNamed ? toName : (value) => (type === "INT64" ? BigInt(value) : new Int32(value)),
   };
 }
 

@@ -17,7 +17,9 @@ export interface LeafCodec<T> {
   isZero(value: T): boolean;
   /** Writes the value without its tag. */
   put(writer: BinaryWriter, value: T): void;
-  /** The value in a document; undefined: it has none there but absence. @throws UnfitDocument */
+  /** Under implicit presence a zero is absence in a document, because no value of its type there is a zero. */
+  readonly zeroIsAbsence: boolean;
+  /** The value in a document. @throws UnfitDocument */
   toBson(value: T): unknown;
 }
 
@@ -55,6 +57,7 @@ export function scalarLeaf(scalar: ScalarType, type: BsonType): AnyLeafCodec {
 
 const bytesLeaf: LeafCodec<Uint8Array> = {
   wireType: WireType.LengthDelimited,
+  zeroIsAbsence: false,
   // Subtype 2 is the old form of 0.
   read: (value) => binaryOf(value, [0, 2]) ?? misfit(value, "bytes"),
   isZero: (value) => value.length === 0,
@@ -64,6 +67,7 @@ const bytesLeaf: LeafCodec<Uint8Array> = {
 
 const boolLeaf: LeafCodec<boolean> = {
   wireType: WireType.Varint,
+  zeroIsAbsence: false,
   read: (value) => (typeof value === "boolean" ? value : misfit(value, "a bool")),
   isZero: (value) => !value,
   put: (writer, value) => writer.bool(value),
@@ -72,6 +76,7 @@ const boolLeaf: LeafCodec<boolean> = {
 
 const doubleLeaf: LeafCodec<number> = {
   wireType: WireType.Bit64,
+  zeroIsAbsence: false,
   read: (value) => doubleOf(value) ?? misfit(value, "a double"),
   isZero: (value) => value === 0,
   put: (writer, value) => writer.double(value),
@@ -80,6 +85,7 @@ const doubleLeaf: LeafCodec<number> = {
 
 const floatLeaf: LeafCodec<number> = {
   wireType: WireType.Bit32,
+  zeroIsAbsence: false,
   read: (value) => {
     const wide = doubleOf(value) ?? misfit(value, "a float");
     const narrow = Math.fround(wide) + 0;
@@ -113,6 +119,7 @@ function narrowLeaf(scalar: Narrow, type: BsonType): LeafCodec<number> {
   const [min, max, name] = unsigned ? [0, 2 ** 32 - 1, "a uint32"] : [-(2 ** 31), 2 ** 31 - 1, "an int32"];
   return {
     wireType: fixed ? WireType.Bit32 : WireType.Varint,
+    zeroIsAbsence: false,
     read: (value) => int32Of(value, min, max) ?? misfit(value, name),
     isZero: (value) => value === 0,
     put: narrowPut[scalar],
@@ -145,6 +152,7 @@ function wideLeaf(scalar: Wide, type: BsonType): LeafCodec<bigint> {
   const fixed = scalar === ScalarType.SFIXED64 || scalar === ScalarType.FIXED64;
   const common = {
     wireType: fixed ? WireType.Bit64 : WireType.Varint,
+    zeroIsAbsence: false,
     isZero: (value: bigint) => value === 0n,
     put: widePut[scalar],
   };

@@ -1,5 +1,5 @@
 // What a string field can stand for in a document: a string, or by bson_type an ObjectId, a UUID, a decimal or an
-// int64. Their texts are canonical (lower case, no leading zeros), so equal values have equal texts; "" is absence.
+// int64. Their texts are canonical (lower case, no leading zeros), so equal values have equal texts.
 import { type BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { Decimal128, ObjectId, UUID } from "bson";
 import { int64Of } from "./bson-number.ts";
@@ -68,6 +68,7 @@ export function textLeaf(type: BsonType) {
   const form = formOf(type);
   return {
     wireType: WireType.LengthDelimited,
+    zeroIsAbsence: form !== string,
     read(value: unknown): string {
       const text = form.toText(value);
       if (text === undefined)
@@ -79,8 +80,7 @@ export function textLeaf(type: BsonType) {
     put: (writer: BinaryWriter, value: string) => writer.string(value),
     toBson(text: string): unknown {
       if (form === string) return text.toWellFormed();
-      if (text === "") return undefined;
-      const value = form.toBson(text);
+      const value = text === "" ? undefined : form.toBson(text);
       if (value === undefined) throw new UnfitDocument(`the text is not ${form.name}`);
       return value;
     },
