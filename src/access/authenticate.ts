@@ -71,8 +71,13 @@ function bearerToken(authorization: string): string {
   return token;
 }
 
-async function verifiedClaims(token: string, key: Uint8Array | undefined, nowMs: number): Promise<JWTPayload> {
-  if (key === undefined) throw invalid("this server takes no tokens; in dev mode send: Bearer dev-<principal>");
+async function verifiedClaims(
+  token: string,
+  key: Uint8Array | undefined,
+  nowMs: number,
+): Promise<JWTPayload> {
+  if (key === undefined)
+    throw invalid("this server takes no tokens; in dev mode send: Bearer dev-<principal>");
   try {
     const { payload } = await jwtVerify(token, key, {
       algorithms: ["HS256"],
@@ -82,7 +87,9 @@ async function verifiedClaims(token: string, key: Uint8Array | undefined, nowMs:
     return payload;
   } catch (error) {
     if (error instanceof errors.JWTExpired) {
-      throw new SyncError("TOKEN_EXPIRED", "the token has expired: fetch a new one and resume", { cause: error });
+      throw new SyncError("TOKEN_EXPIRED", "the token has expired: fetch a new one and resume", {
+        cause: error,
+      });
     }
     throw new SyncError("TOKEN_INVALID", "the token can't be read or isn't signed with this server's key", {
       cause: error,

@@ -1,7 +1,7 @@
 // Records on their way through: tidemark.v1.Record ⇄ the form the inside of the server passes on unread.
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { type Record as RecordMessage, RecordSchema } from "#gen/tidemark/v1/record_pb.js";
-import type { RecordForm } from "../model/mutation.ts";
+import type { RecordForm } from "../model/record-form.ts";
 
 /** A record without a form is an empty one: every field at its default. */
 export function recordFormFrom(record: RecordMessage | undefined): RecordForm {

@@ -5,7 +5,12 @@ import { type ClientSession, type Collection, Long, type MongoClient } from "mon
 import { type CommitClock, commitClockOf } from "../model/commit-clock.ts";
 import { invariant } from "../model/invariant.ts";
 import { classOf } from "../mongo/error-class.ts";
-import { type ReceiptDocument, receiptDocument, type StoredReceipt, storedReceiptOf } from "./stored-receipt.ts";
+import {
+  type ReceiptDocument,
+  receiptDocument,
+  type StoredReceipt,
+  storedReceiptOf,
+} from "./stored-receipt.ts";
 
 export interface Ledger {
   readonly client: MongoClient;
@@ -71,7 +76,11 @@ export async function findReceipts(ledger: Ledger, mutationIds: readonly string[
  * Inserts a receipt, in the session's transaction or else by itself.
  * @throws ReceiptExists when its mutation id is taken; a transaction it was part of is then over.
  */
-export async function insertReceipt(ledger: Ledger, receipt: StoredReceipt, session?: ClientSession): Promise<void> {
+export async function insertReceipt(
+  ledger: Ledger,
+  receipt: StoredReceipt,
+  session?: ClientSession,
+): Promise<void> {
   try {
     await ledger.receipts.insertOne(receiptDocument(receipt), session ? { session } : {});
   } catch (error) {
@@ -90,7 +99,11 @@ export async function readFloor(ledger: Ledger): Promise<CommitClock> {
 export async function expireReceipts(ledger: Ledger, nowMs: number): Promise<number> {
   const beforeMs = nowMs - ledger.receiptDays * DAY_MS;
   const floor = commitClockOf({ t: Math.ceil((beforeMs + CLOCK_TOLERANCE_MS) / 1000), i: 0 });
-  await ledger.floors.updateOne({ _id: "floor" }, { $max: { clock: Long.fromBigInt(floor) } }, { upsert: true });
+  await ledger.floors.updateOne(
+    { _id: "floor" },
+    { $max: { clock: Long.fromBigInt(floor) } },
+    { upsert: true },
+  );
   const { deletedCount } = await ledger.receipts.deleteMany({ at: { $lt: new Date(beforeMs) } });
   return deletedCount;
 }

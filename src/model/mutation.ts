@@ -1,15 +1,8 @@
 // Mutations: what a client asks to be done to one record, as push sees it: ids and kinds already checked for shape by
 // the edge, contents still as the client wrote them, in either form.
 import type { CommitClock } from "./commit-clock.ts";
+import type { RecordForm } from "./record-form.ts";
 import type { Seq } from "./seq.ts";
-
-export type JsonValue = number | string | boolean | null | JsonObject | JsonValue[];
-export type JsonObject = { [key: string]: JsonValue };
-
-/** A record as it travels: a message of its collection's type, in one of two forms. */
-export type RecordForm =
-  | { readonly form: "PROTO"; readonly bytes: Uint8Array }
-  | { readonly form: "JSON"; readonly json: JsonObject };
 
 export interface Mutation {
   /** A UUID the client made. */

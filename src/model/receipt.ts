@@ -1,7 +1,7 @@
 // Receipts: what became of a mutation, as its client is told. The string unions mirror the enums of tidemark.v1
 // without their prefixes and UNSPECIFIED.
 import type { CommitClock } from "./commit-clock.ts";
-import type { RecordForm } from "./mutation.ts";
+import type { RecordForm } from "./record-form.ts";
 import type { Violation } from "./sync-error.ts";
 
 export type Outcome = "APPLIED" | "MERGED" | "CONFLICT" | "REJECTED" | "NOT_ATTEMPTED";

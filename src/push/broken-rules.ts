@@ -5,21 +5,23 @@ import type { Violation } from "../model/sync-error.ts";
 import type { SourceDocument } from "../mongo/source-document.ts";
 import type { EncodedRecord } from "../schema/encode-document.ts";
 import { encodeDocument } from "../schema/encode-document.ts";
-import { readPushed, validateRecord } from "../schema/pushed-record.ts";
-import { UnfitDocument } from "../schema/unfit-document.ts";
+import { readPushed } from "../schema/pushed-record.ts";
+import { OversizeDocument, UnfitDocument } from "../schema/unfit-document.ts";
+import { validateRecord } from "../schema/validate-record.ts";
 import type { ReadMutation } from "./read-mutation.ts";
 import { Refused } from "./refused.ts";
 
 /**
  * The document as a record under the mutation's id.
- * @throws Refused INVALID if it would be none: the write would only take the record away from everybody.
+ * @throws Refused INVALID or TOO_LARGE if it would be none: such a write takes the record away from everybody.
  */
 export function encodeFit({ collection, key }: ReadMutation, document: SourceDocument): EncodedRecord {
   try {
     return encodeDocument(collection, { ...document, _id: key });
   } catch (error) {
     if (!(error instanceof UnfitDocument)) throw error;
-    throw new Refused("INVALID", `the record can't be stored: ${error.reason}`);
+    const reason = error instanceof OversizeDocument ? "TOO_LARGE" : "INVALID";
+    throw new Refused(reason, `the record can't be stored: ${error.reason}`);
   }
 }
 
@@ -36,7 +38,9 @@ export function refuseBrokenRules(
   const { collection, intent } = read;
   const before = change.before && new Set(violationsOf(read, change.before).map(identity));
   const named = new Set(intent.fields.map(({ name }) => name));
-  const unsettable = new Set(collection.fields.filter(({ access }) => access !== "READ_WRITE").map(({ name }) => name));
+  const unsettable = new Set(
+    collection.fields.filter(({ access }) => access !== "READ_WRITE").map(({ name }) => name),
+  );
   const broken = violations.filter((violation) => {
     const name = /^[^.[]*/.exec(violation.path)?.[0] ?? "";
     if (before === undefined) return !unsettable.has(name);

@@ -1,11 +1,12 @@
 // One call of PushMutations and what it works with: passed through the steps, changed by none but the budget of records.
 import type { Ledger } from "../ledger/ledger.ts";
-import type { Log } from "../log/log.ts";
 import { readGrants } from "../log/grants.ts";
+import type { Log } from "../log/log.ts";
 import type { Clock } from "../model/clock.ts";
 import type { Logger } from "../model/logger.ts";
-import type { Mutation, RecordForm } from "../model/mutation.ts";
+import type { Mutation } from "../model/mutation.ts";
 import { type Grants, mergeGrants, type Principal } from "../model/principal.ts";
+import type { RecordForm } from "../model/record-form.ts";
 import type { Session, Source } from "../mongo/source-document.ts";
 import type { Collection } from "../schema/collection.ts";
 import { recordToJson } from "../schema/record-json.ts";
@@ -50,7 +51,11 @@ export async function currentGrants(call: Call, session?: Session): Promise<Gran
 }
 
 /** The record in the form asked for; undefined when the response is full: it will come by the pull. */
-export function recordForCaller(call: Call, collection: Collection, bytes: Uint8Array): RecordForm | undefined {
+export function recordForCaller(
+  call: Call,
+  collection: Collection,
+  bytes: Uint8Array,
+): RecordForm | undefined {
   if (bytes.length > call.budget.bytesLeft) return undefined;
   call.budget.bytesLeft -= bytes.length;
   return call.request.recordForm === "JSON"

@@ -9,7 +9,11 @@ import { receiptToStore } from "./receipts.ts";
 
 /** Decides by what the transaction sees, its own writes included. */
 export async function decideIn(call: Call, read: ReadMutation, session: Session): Promise<Decision> {
-  const document = await readDocument(call.source, { collection: read.collection.name, key: read.key }, session);
+  const document = await readDocument(
+    call.source,
+    { collection: read.collection.name, key: read.key },
+    session,
+  );
   const grants = await currentGrants(call, session);
   return decide(read, viewOf(read, document, grants), grants);
 }
@@ -23,5 +27,10 @@ export async function writeDecision(
 ): Promise<void> {
   await insertReceipt(call.ledger, receiptToStore(call, read, decision), session);
   if (decision.write === undefined) return;
-  await writeDocument(call.source, { collection: read.collection.name, key: read.key }, decision.write, session);
+  await writeDocument(
+    call.source,
+    { collection: read.collection.name, key: read.key },
+    decision.write,
+    session,
+  );
 }

@@ -7,7 +7,12 @@ import type { Collection, Field } from "../schema/collection.ts";
 import { encodeField } from "../schema/encode-document.ts";
 import type { Intent } from "./intent.ts";
 
-export function contentHash(mutation: Mutation, collection: Collection, recordId: string, intent: Intent): Uint8Array {
+export function contentHash(
+  mutation: Mutation,
+  collection: Collection,
+  recordId: string,
+  intent: Intent,
+): Uint8Array {
   const hash = createHash("sha256");
   const add = (part: string | Uint8Array) => {
     const bytes = typeof part === "string" ? Buffer.from(part) : part;

@@ -17,12 +17,16 @@ export function decisionOfRefusal(call: Call, read: ReadMutation, error: unknown
 
 function refusedAs({ collection }: ReadMutation, { refusal }: DocumentRefused): Refused {
   if (refusal.kind === "too-large") {
-    return new Refused("TOO_LARGE", "the document would be larger than the database takes: shorten the record");
+    return new Refused(
+      "TOO_LARGE",
+      "the document would be larger than the database takes: shorten the record",
+    );
   }
   if (refusal.kind === "unfit") {
     return new Refused("DATABASE", "a validator or index of the database doesn't take the document");
   }
-  if (refusal.keys.join() === "_id") return new Refused("ID_TAKEN", "the record id isn't free: make another one");
+  if (refusal.keys.join() === "_id")
+    return new Refused("ID_TAKEN", "the record id isn't free: make another one");
   const violations = collection.fields
     .filter(({ access, key }) => access !== "HIDDEN" && refusal.keys.includes(key))
     .map(({ name }) => ({ path: name, ruleId: "unique", message: "another record has this value already" }));

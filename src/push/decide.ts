@@ -7,7 +7,7 @@ import type { Rejection } from "../model/receipt.ts";
 import type { DocumentWrite, SourceDocument } from "../mongo/source-document.ts";
 import type { Collection, Field } from "../schema/collection.ts";
 import { type EncodedRecord, encodeDocument } from "../schema/encode-document.ts";
-import { leafWrites } from "../schema/pushed-record.ts";
+import { leafWrites } from "../schema/leaf-writes.ts";
 import { UnfitDocument } from "../schema/unfit-document.ts";
 import { applyChange, type DocumentChange } from "./apply-change.ts";
 import { encodeFit, refuseBrokenRules } from "./broken-rules.ts";
@@ -68,7 +68,13 @@ export function rejected(rejection: Rejection): Decision {
   return { ...nothing, outcome: "REJECTED", rejection };
 }
 
-const nothing = { write: undefined, conflicts: [], recordAbsent: false, rejection: undefined, record: undefined } as const;
+const nothing = {
+  write: undefined,
+  conflicts: [],
+  recordAbsent: false,
+  rejection: undefined,
+  record: undefined,
+} as const;
 const recordAbsent: Decision = { ...nothing, outcome: "CONFLICT", recordAbsent: true };
 
 function applied(write: DocumentWrite | undefined): Decision {
@@ -108,6 +114,7 @@ function decideUpdate(
   const { writes, conflicts } = mergeFields(read.collection, intent, view.document);
   if (writes.length === 0) return applied(undefined);
   const change = changeOf(read, intent, { writes, current: view.document });
+  if (change.unset.length === 0 && Object.keys(change.set).length === 0) return applied(undefined);
   const after = encodeFit(read, applyChange(view.document, change));
   refuseUnlessWritable(grants, after);
   refuseBrokenRules(read, { before: view.encoded, after });

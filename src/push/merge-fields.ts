@@ -67,7 +67,10 @@ function equal(a: Uint8Array, b: Uint8Array): boolean {
  * The fields named, each by itself; of a oneof that gets a member, all members clients can set together: setting one
  * clears the others, whether the client named them or not.
  */
-function unitsOf(collection: Collection, { fields, document }: Extract<Intent, { kind: "update" }>): Field[][] {
+function unitsOf(
+  collection: Collection,
+  { fields, document }: Extract<Intent, { kind: "update" }>,
+): Field[][] {
   const units = new Map<string | Field, Field[]>();
   for (const field of fields) {
     const { oneof } = field;
@@ -75,7 +78,9 @@ function unitsOf(collection: Collection, { fields, document }: Extract<Intent, {
       units.set(field, [field]);
       continue;
     }
-    const members = collection.fields.filter((member) => member.oneof === oneof && member.access === "READ_WRITE");
+    const members = collection.fields.filter(
+      (member) => member.oneof === oneof && member.access === "READ_WRITE",
+    );
     const isSet = members.some((member) => encodeField(collection, member, document).length > 0);
     units.set(oneof, isSet ? members : members.filter((member) => fields.includes(member)));
   }

@@ -12,9 +12,19 @@ import { orRejection } from "./refused.ts";
 
 export type Prepared =
   /** Refused by itself; `recordId` is canonical if it fits its collection. */
-  | { readonly kind: "refused"; readonly mutation: Mutation; readonly recordId: string; readonly rejection: Rejection }
+  | {
+      readonly kind: "refused";
+      readonly mutation: Mutation;
+      readonly recordId: string;
+      readonly rejection: Rejection;
+    }
   /** It has a receipt, perhaps another principal's. */
-  | { readonly kind: "known"; readonly read: ReadMutation; readonly stored: StoredReceipt; readonly readAt: CommitClock }
+  | {
+      readonly kind: "known";
+      readonly read: ReadMutation;
+      readonly stored: StoredReceipt;
+      readonly readAt: CommitClock;
+    }
   | { readonly kind: "new"; readonly read: ReadMutation };
 
 /** In the request's order. A mutation id that comes twice in a request is prepared twice alike. */
@@ -39,9 +49,15 @@ function judge(call: Call, read: ReadMutation, floor: CommitClock): Prepared {
     refuseIntent(read, call.principal, floor);
     return read;
   });
-  return "rejection" in judged ? refused(read.mutation, read.recordId, judged.rejection) : { kind: "new", read };
+  return "rejection" in judged
+    ? refused(read.mutation, read.recordId, judged.rejection)
+    : { kind: "new", read };
 }
 
-function refused(mutation: Mutation, recordId: string, rejection: Rejection): Extract<Prepared, { kind: "refused" }> {
+function refused(
+  mutation: Mutation,
+  recordId: string,
+  rejection: Rejection,
+): Extract<Prepared, { kind: "refused" }> {
   return { kind: "refused", mutation, recordId, rejection };
 }

@@ -46,7 +46,8 @@ async function pushAll(call: Call): Promise<Receipt[]> {
   const steps = withoutRepeats(await prepare(call));
   const settled = new Map<Step, Receipt>();
   for (const step of steps) {
-    if (step.kind === "refused") settled.set(step, tellRejected(step.mutation, step.recordId, step.rejection));
+    if (step.kind === "refused")
+      settled.set(step, tellRejected(step.mutation, step.recordId, step.rejection));
     if (step.kind === "known") settled.set(step, await tellStored(call, step.read, step));
   }
   const todo = steps.flatMap((step) => (step.kind === "new" ? [step.read] : []));

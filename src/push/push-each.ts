@@ -72,6 +72,7 @@ async function tellLatest(call: Call, read: ReadMutation): Promise<Receipt> {
   const { mutationId } = read.mutation;
   const { receipts, readAt } = await findReceipts(call.ledger, [mutationId]);
   const stored = receipts.get(mutationId);
-  if (stored === undefined) throw new SyncError("CONTENTION", "the mutation's receipt has just expired; try again");
+  if (stored === undefined)
+    throw new SyncError("CONTENTION", "the mutation's receipt has just expired; try again");
   return await tellStored(call, read, { stored, readAt });
 }

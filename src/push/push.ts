@@ -55,7 +55,14 @@ export function createPush(options: PushOptions): Push {
       if (count === 0 || count > MUTATIONS_PER_REQUEST_MAX) {
         throw new SyncError("INVALID_REQUEST", `a request takes 1 to ${MUTATIONS_PER_REQUEST_MAX} mutations`);
       }
-      const call: Call = { ...shared, source, principal, request, signal, budget: { bytesLeft: RECORD_BYTES_MAX } };
+      const call: Call = {
+        ...shared,
+        source,
+        principal,
+        request,
+        signal,
+        budget: { bytesLeft: RECORD_BYTES_MAX },
+      };
       try {
         const receipts = await (request.atomic ? pushAtomically(call) : pushEach(call));
         return { receipts, commitClock: highest(receipts) };
@@ -83,7 +90,11 @@ function failureOf(error: unknown, signal: AbortSignal): unknown {
     case "transient":
       return new SyncError("CONTENTION", "too many writers at the same records; try again", details);
     case "unavailable":
-      return new SyncError("DATABASE_UNAVAILABLE", "the database did not answer; send the same mutations again", details);
+      return new SyncError(
+        "DATABASE_UNAVAILABLE",
+        "the database did not answer; send the same mutations again",
+        details,
+      );
     default:
       return error;
   }

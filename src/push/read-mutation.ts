@@ -1,11 +1,13 @@
 // Reads a mutation by the schema: which document it means, and what it asks for. Fails only where there is nothing to
 // look up in the ledger by: an unknown collection, an id or a record that doesn't fit. A HIDDEN field is unknown here,
 // in both forms and in every message.
-import type { Mutation, MutationKind, RecordForm } from "../model/mutation.ts";
+import type { Mutation, MutationKind } from "../model/mutation.ts";
+import type { RecordForm } from "../model/record-form.ts";
 import type { SourceKey } from "../mongo/source-document.ts";
 import type { Collection, Field } from "../schema/collection.ts";
+import { documentOf } from "../schema/document-of.ts";
 import { encodeField } from "../schema/encode-document.ts";
-import { documentOf, MisfitRecord, type PushedRecord, readPushed } from "../schema/pushed-record.ts";
+import { MisfitRecord, type PushedRecord, readPushed } from "../schema/pushed-record.ts";
 import { keyOf, recordIdOf } from "../schema/record-id.ts";
 import type { Schema } from "../schema/schema.ts";
 import { contentHash } from "./content-hash.ts";
@@ -36,7 +38,15 @@ export function readMutation(schema: Schema, mutation: Mutation): ReadMutation {
     throw invalid("record_id", "record_id.type", `not an id of the collection "${collection.name}"`);
   }
   const intent = readIntent(collection, recordId, mutation.kind);
-  return { mutation, collection, key, recordId, intent, hash: contentHash(mutation, collection, recordId, intent) };
+  // Ids are strings, numbers, ObjectIds or UUIDs: whatever the schema makes of one.
+  return {
+    mutation,
+    collection,
+    key: key as SourceKey,
+    recordId,
+    intent,
+    hash: contentHash(mutation, collection, recordId, intent),
+  };
 }
 
 function readIntent(collection: Collection, recordId: string, kind: MutationKind): Intent {
@@ -99,9 +109,16 @@ function fieldsNamed(
   const idNumber = collection.idShape.number;
   if (record.form === "JSON") {
     if (changed.length > 0) {
-      throw invalid("update.changed", "changed.json", "stays empty in JSON form: the keys present are the changed fields");
+      throw invalid(
+        "update.changed",
+        "changed.json",
+        "stays empty in JSON form: the keys present are the changed fields",
+      );
     }
-    return fieldsOf(collection, pushed.keys.filter((number) => number !== idNumber));
+    return fieldsOf(
+      collection,
+      pushed.keys.filter((number) => number !== idNumber),
+    );
   }
   if (changed.includes(idNumber)) throw invalid("update.changed", "changed.id", "a record's id can't change");
   return fieldsOf(collection, changed);
@@ -112,7 +129,11 @@ function fieldsOf(collection: Collection, numbers: readonly number[]): Field[] {
   for (const number of named) {
     const field = collection.fieldsByNumber.get(number);
     if (field === undefined || field.access === "HIDDEN") {
-      throw invalid("update.changed", "changed.unknown", `the collection "${collection.name}" has no field ${number}`);
+      throw invalid(
+        "update.changed",
+        "changed.unknown",
+        `the collection "${collection.name}" has no field ${number}`,
+      );
     }
   }
   return collection.fields.filter(({ number }) => named.has(number));

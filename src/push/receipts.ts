@@ -33,7 +33,12 @@ export function receiptToStore(call: Call, read: ReadMutation, decision: Decisio
 }
 
 /** The receipt of what this call has decided and committed. */
-export function tellDecision(call: Call, read: ReadMutation, decision: Decision, committedAt: CommitClock): Receipt {
+export function tellDecision(
+  call: Call,
+  read: ReadMutation,
+  decision: Decision,
+  committedAt: CommitClock,
+): Receipt {
   const { outcome, recordAbsent, rejection, record } = decision;
   return {
     ...blank(read.mutation, read.recordId),

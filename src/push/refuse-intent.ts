@@ -23,9 +23,13 @@ export function refuseIntent(read: ReadMutation, principal: Principal, floor: Co
   const readOnly = intent.fields.find(({ access }) => access !== "READ_WRITE");
   if (readOnly) throw new Refused("FORBIDDEN", `clients can't set the field ${readOnly.name}`);
   if (intent.kind === "update" && intent.fields.length === 0) {
-    throw new Refused("INVALID", "the update names no changed field: list them in `changed` (PROTO) or as keys (JSON)");
+    throw new Refused(
+      "INVALID",
+      "the update names no changed field: list them in `changed` (PROTO) or as keys (JSON)",
+    );
   }
-  if (intent.kind === "create") refuseBrokenRules(read, { before: undefined, after: encodeFit(read, intent.document) });
+  if (intent.kind === "create")
+    refuseBrokenRules(read, { before: undefined, after: encodeFit(read, intent.document) });
 }
 
 /**
@@ -43,6 +47,12 @@ function refuseExpired({ mutation }: ReadMutation, floor: CommitClock): void {
 
 function refusedVersion({ intent }: ReadMutation): Refused {
   return intent.kind === "create"
-    ? new Refused("INVALID", "a create takes no expected_version: it requires already that there is no such record")
-    : new Refused("UNSUPPORTED", "this server doesn't check expected_version yet: send 0, and the values in `base`");
+    ? new Refused(
+        "INVALID",
+        "a create takes no expected_version: it requires already that there is no such record",
+      )
+    : new Refused(
+        "UNSUPPORTED",
+        "this server doesn't check expected_version yet: send 0, and the values in `base`",
+      );
 }

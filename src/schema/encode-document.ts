@@ -8,7 +8,7 @@ import { bodyWriter, fieldWriter } from "./message-codec.ts";
 import { recordIdOf } from "./record-id.ts";
 import { type Membership, membershipOf, scopesOf } from "./scopes.ts";
 import type { FieldShape, ValueShape } from "./shape.ts";
-import { UnfitDocument } from "./unfit-document.ts";
+import { OversizeDocument, UnfitDocument } from "./unfit-document.ts";
 import { valueCodec, type WriteBody } from "./value-codec.ts";
 
 /** A log entry must fit into MongoDB's 16 MiB with all that is beside the record. */
@@ -85,6 +85,6 @@ function encode(write: WriteBody, document: Document): Uint8Array {
   const bytes = writer.finish();
   if (bytes.length > SCRATCH_BYTES_MAX) scratch = new BinaryWriter();
   if (bytes.length > RECORD_BYTES_MAX)
-    throw new UnfitDocument(`the record is over ${RECORD_BYTES_MAX} bytes`);
+    throw new OversizeDocument(RECORD_BYTES_MAX);
   return bytes;
 }

@@ -29,3 +29,10 @@ export class UnfitDocument extends Error {
     return this.message;
   }
 }
+
+/** It fits, but for its size. */
+export class OversizeDocument extends UnfitDocument {
+  constructor(bytesMax: number) {
+    super(`the record is over ${bytesMax} bytes`);
+  }
+}
