@@ -48,7 +48,7 @@ async function configuredMongod(path: string, signal: AbortSignal | undefined): 
   const probe = await probeMongod(path, signal);
   if (probe.kind === "fits") return { path, version: probe.version };
   const why = probe.kind === "missing" ? "is not there or not executable" : probe.why;
-  throw new Error(`The configured mongod ${path} ${why}: correct the setting or remove it`);
+  throw new Error(`TIDEMARK_MONGOD names ${path}, which ${why}: correct the setting or remove it`);
 }
 
 interface Way {

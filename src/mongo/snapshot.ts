@@ -12,7 +12,8 @@ interface SnapshotTimed {
 /**
  * A session whose reads all happen at one cluster time: `at`, or the time of its first read. The caller ends it.
  * An explicit read concern on the client, database, collection or operation would override it, so there must be none
- * (or `snapshot`); `snapshotTimeOf` finds out. Only find, aggregate and distinct may use it.
+ * (or `snapshot`). A find in a collection that doesn't exist doesn't fix the time (an aggregate does).
+ * `snapshotTimeOf` finds both out. Only find, aggregate and distinct may use the session.
  */
 export function snapshotSession(client: MongoClient, at?: Timestamp): ClientSession {
   const session: ClientSession & SnapshotTimed = client.startSession({ snapshot: true });
@@ -22,10 +23,13 @@ export function snapshotSession(client: MongoClient, at?: Timestamp): ClientSess
 
 /**
  * The cluster time the session reads at: the one given, or that of its first read.
- * A first read under another read concern wasn't a snapshot read and leaves no time: the invariant catches it.
+ * Where no read has fixed the time yet (see `snapshotSession`), the invariant tells.
  */
 export function snapshotTimeOf(session: ClientSession): Timestamp {
   const { snapshotTime } = session as ClientSession & SnapshotTimed;
-  invariant(session.snapshotEnabled && snapshotTime !== undefined, "the session has read from a snapshot");
+  invariant(
+    session.snapshotEnabled && snapshotTime !== undefined,
+    "a read of this session has fixed its snapshot",
+  );
   return snapshotTime;
 }

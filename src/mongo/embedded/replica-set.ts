@@ -2,12 +2,13 @@
 // by force when it comes back on another port (its stored configuration then names a member that isn't there).
 import { setTimeout as delay } from "node:timers/promises";
 import { type Db, type Document, MongoClient, MongoServerError } from "mongodb";
+import { classOf } from "../error-class.ts";
 import type { MongodEnd, SupervisedMongod } from "./supervise.ts";
 
 export const REPLICA_SET = "tidemark";
 
 const POLL_MS = 25;
-const READY_MS_MAX = 60_000;
+const READY_MS_MAX = 90_000;
 const NOT_YET_INITIALIZED = 94;
 const ALREADY_INITIALIZED = 23;
 
@@ -24,7 +25,7 @@ export class MongodEndedError extends Error {
 
 /**
  * Resolves when the mongod takes writes as primary.
- * @throws MongodEndedError when it ends before; Error when it isn't ready in a minute; the signal's reason when aborted.
+ * @throws MongodEndedError when it ends before; Error when it isn't ready in 90 s; the signal's reason when aborted.
  */
 export async function becomePrimary(
   mongod: SupervisedMongod,
@@ -58,31 +59,51 @@ function rejectOn(signal: AbortSignal): Promise<never> {
   });
 }
 
+/**
+ * Starts over when a connection breaks: mongod closes them all when it finds itself not to be the member its stored
+ * configuration names. It asks that member first, for up to 30 s when a stranger sits there and keeps silent.
+ */
 async function lead(host: string, pid: number, signal: AbortSignal): Promise<void> {
-  const client = await connect(host, signal);
-  try {
-    const admin = client.db("admin");
-    const status = await admin.command({ serverStatus: 1 });
-    if (Number(status.pid) !== pid) throw new Error(`another MongoDB answers at ${host}`);
-    while (!(await admin.command({ hello: 1 })).isWritablePrimary) {
-      await configure(admin, host);
-      await delay(POLL_MS, undefined, { signal });
+  for (;;) {
+    const client = await connect(host, signal);
+    try {
+      await leadOver(client.db("admin"), { host, pid, signal });
+      return;
+    } catch (error) {
+      if (classOf(error) !== "unavailable") throw error;
+    } finally {
+      await client.close();
     }
-  } finally {
-    await client.close();
   }
 }
 
-/** Connects as soon as it listens: one short try after the other, since a try started too early waits half a second. */
+interface Lead {
+  readonly host: string;
+  readonly pid: number;
+  readonly signal: AbortSignal;
+}
+
+async function leadOver(admin: Db, { host, pid, signal }: Lead): Promise<void> {
+  const status = await admin.command({ serverStatus: 1 });
+  if (Number(status.pid) !== pid) throw new Error(`another MongoDB answers at ${host}`);
+  while (!(await admin.command({ hello: 1 })).isWritablePrimary) {
+    await configure(admin, host);
+    await delay(POLL_MS, undefined, { signal });
+  }
+}
+
+/** Connects as soon as it listens: one short try after the other, since a client that tried too early waits half a second. */
 async function connect(host: string, signal: AbortSignal): Promise<MongoClient> {
   for (;;) {
     signal.throwIfAborted();
-    const uri = `mongodb://${host}/?directConnection=true`;
-    const client = new MongoClient(uri, { serverSelectionTimeoutMS: 100 });
+    const client = new MongoClient(`mongodb://${host}/?directConnection=true`, {
+      serverSelectionTimeoutMS: 100,
+    });
     try {
       return await client.connect();
-    } catch {
+    } catch (error) {
       await client.close();
+      if (classOf(error) !== "unavailable") throw error;
     }
   }
 }
