@@ -118,6 +118,7 @@ describe("planted breaches", () => {
   test("house: a checker switched off, something left to do, a sleep in a test → told", () => {
     expect(breaches({ "bench/a.ts": `// biome${"-"}ignore lint: because` })).toHaveLength(1);
     expect(breaches({ "bench/a.ts": `// TO${"DO"}: more` })).toHaveLength(1);
+    expect(breaches({ "bench/a.ts": `const TO${"DO"}S = 5;` })).toEqual([]);
     expect(breaches({ "test/a.ts": `await set${"Timeout"}(5);` })).toHaveLength(1);
   });
 
