@@ -31,9 +31,13 @@ async function start(dataFolder: string, lines: string[] = []): Promise<Embedded
 /** A server process with an embedded database of its own. */
 async function startOwner(dataFolder: string): Promise<{ owner: ChildProcess; uri: string; pid: number }> {
   const owner = spawn(process.execPath, [OWNER, dataFolder], { stdio: ["ignore", "pipe", "inherit"] });
-  onTestFinished(() => void owner.kill("SIGKILL"));
   const [line] = await once(createInterface(owner.stdout), "line");
-  return { owner, ...JSON.parse(String(line)) };
+  const told: { uri: string; pid: number } = JSON.parse(String(line));
+  onTestFinished(async () => {
+    owner.kill("SIGKILL");
+    await waitFor(() => isGone(told.pid));
+  });
+  return { owner, ...told };
 }
 
 async function insert(uri: string): Promise<void> {
@@ -53,9 +57,9 @@ const isGone = async (pid: number) => (await describeProcess(pid)) === undefined
 const supervisorOf = async (pid: number) => (await describeProcess(pid))?.parentPid ?? 0;
 const portOf = (uri: string) => Number(new URL(uri).port);
 
-/** Takes a port, and is silent for a second to whoever connects. */
-async function occupy(port: number): Promise<void> {
-  const server = createServer((socket) => socket.setTimeout(1_000, () => socket.destroy()));
+/** Takes a port, and is silent to whoever connects until `released` resolves. */
+async function occupy(port: number, released: () => Promise<unknown>): Promise<void> {
+  const server = createServer((socket) => void released().finally(() => socket.destroy()));
   onTestFinished(() => void server.close());
   await new Promise<void>((resolve) => server.listen(port, "127.0.0.1", resolve));
 }
@@ -147,12 +151,16 @@ test("embedded: the supervisor alone is killed → mongod is ended and told as l
   expect(await isGone(mongo.pid)).toBe(true);
 });
 
-test("embedded: its port is taken by somebody else → moves to another with its data", async () => {
+test("embedded: its port is taken by somebody who keeps mongod waiting → moves to another with its data", async () => {
   const folder = await temporaryFolder();
   const first = await start(folder);
   await insert(first.uri);
   await first.close();
-  await occupy(portOf(first.uri));
+  const log = join(folder, "mongod.log");
+  await writeFile(log, "");
+  // By then mongod has our connection, which it breaks when it has learnt that it is not the member at its old port.
+  const isBeingSetUp = async () => (await readFile(log, "utf8")).includes("replSetInitiate");
+  await occupy(portOf(first.uri), () => waitFor(isBeingSetUp));
   const lines: string[] = [];
   const second = await start(folder, lines);
   expect(portOf(second.uri)).not.toBe(portOf(first.uri));

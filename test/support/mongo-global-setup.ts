@@ -5,16 +5,14 @@ import { join } from "node:path";
 import type { TestProject } from "vitest/node";
 import { describeProcess } from "../../src/mongo/embedded/process-table.ts";
 import { type EmbeddedMongo, startEmbedded } from "../../src/mongo/embedded/start-embedded.ts";
-import { temporaryParent } from "./temporary-parent.ts";
-
-const PREFIX = "tidemark-test-run-";
+import { makerOf, temporaryParent, temporaryPrefix } from "./temporary-parent.ts";
 
 let running: { mongo: EmbeddedMongo; dataFolder: string } | undefined;
 
 export async function setup(project: TestProject): Promise<void> {
   const parent = await temporaryParent();
   await removeLeftovers(parent);
-  const dataFolder = await mkdtemp(join(parent, `${PREFIX}${process.pid}-`));
+  const dataFolder = await mkdtemp(join(parent, temporaryPrefix(process.pid)));
   const mongo = await startEmbedded({
     dataFolder,
     mongodPath: process.env.TIDEMARK_MONGOD,
@@ -31,9 +29,9 @@ export async function teardown(): Promise<void> {
 
 async function removeLeftovers(parent: string): Promise<void> {
   for (const name of await readdir(parent)) {
-    if (!name.startsWith(PREFIX)) continue;
-    const runPid = Number.parseInt(name.slice(PREFIX.length), 10);
-    if ((await describeProcess(runPid)) === undefined)
+    const maker = makerOf(name);
+    if (maker === undefined) continue;
+    if ((await describeProcess(maker)) === undefined)
       await rm(join(parent, name), { recursive: true, force: true });
   }
 }

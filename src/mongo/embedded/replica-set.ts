@@ -67,8 +67,9 @@ async function lead(host: string, pid: number, signal: AbortSignal): Promise<voi
   for (;;) {
     const client = await connect(host, signal);
     try {
-      await leadOver(client.db("admin"), { host, pid, signal });
-      return;
+      const admin = client.db("admin");
+      if (await isOurs(admin, pid)) return await leadOver(admin, host, signal);
+      await delay(POLL_MS, undefined, { signal });
     } catch (error) {
       if (classOf(error) !== "unavailable") throw error;
     } finally {
@@ -77,15 +78,13 @@ async function lead(host: string, pid: number, signal: AbortSignal): Promise<voi
   }
 }
 
-interface Lead {
-  readonly host: string;
-  readonly pid: number;
-  readonly signal: AbortSignal;
+/** Somebody else's mongod on the port means that ours is about to end for it. */
+async function isOurs(admin: Db, pid: number): Promise<boolean> {
+  const status = await admin.command({ serverStatus: 1 }).catch(() => undefined);
+  return Number(status?.pid) === pid;
 }
 
-async function leadOver(admin: Db, { host, pid, signal }: Lead): Promise<void> {
-  const status = await admin.command({ serverStatus: 1 });
-  if (Number(status.pid) !== pid) throw new Error(`another MongoDB answers at ${host}`);
+async function leadOver(admin: Db, host: string, signal: AbortSignal): Promise<void> {
   while (!(await admin.command({ hello: 1 })).isWritablePrimary) {
     await configure(admin, host);
     await delay(POLL_MS, undefined, { signal });

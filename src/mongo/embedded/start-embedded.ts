@@ -71,7 +71,9 @@ async function startOnFreePort(start: Start): Promise<{ port: number; running: S
     start.signal?.throwIfAborted();
     const port = await choosePort(attempt === 1 ? remembered.port : undefined);
     if (remembered.port !== undefined && port !== remembered.port) {
-      start.progress(`Port ${remembered.port} is taken: the embedded database moves to ${port}`);
+      start.progress(
+        `Port ${remembered.port} is taken: the embedded database moves to ${port}, which can take half a minute`,
+      );
     }
     const running = await superviseMongod({
       mongod: mongod.path,
