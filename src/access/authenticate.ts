@@ -86,15 +86,16 @@ async function verifiedClaims(
     });
     return payload;
   } catch (error) {
-    if (error instanceof errors.JWTExpired) {
-      throw new SyncError("TOKEN_EXPIRED", "the token has expired: fetch a new one and resume", {
-        cause: error,
-      });
-    }
-    throw new SyncError("TOKEN_INVALID", "the token can't be read or isn't signed with this server's key", {
-      cause: error,
-    });
+    throw refusedToken(error);
   }
+}
+
+function refusedToken(cause: unknown): SyncError {
+  return cause instanceof errors.JWTExpired
+    ? new SyncError("TOKEN_EXPIRED", "the token has expired: fetch a new one and resume", { cause })
+    : new SyncError("TOKEN_INVALID", "the token can't be read or isn't signed with this server's key", {
+        cause,
+      });
 }
 
 function missing(): SyncError {

@@ -122,10 +122,10 @@ function conflictDocuments(conflicts: readonly StoredConflict[]): ConflictDocume
 }
 
 function conflictOf({ field, base, current, proposed }: ConflictDocument): StoredConflict {
-  return { field, base: valueOf(base), current: valueOf(current), proposed: valueOf(proposed) };
+  return { field, base: keptValue(base), current: keptValue(current), proposed: keptValue(proposed) };
 }
 
-function valueOf(stored: StoredValue | undefined): Uint8Array | undefined {
+function keptValue(stored: StoredValue | undefined): Uint8Array | undefined {
   return stored instanceof Binary ? bytesOf(stored) : undefined;
 }
 

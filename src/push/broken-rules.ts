@@ -19,10 +19,13 @@ export function encodeFit({ collection, key }: ReadMutation, document: SourceDoc
   try {
     return encodeDocument(collection, { ...document, _id: key });
   } catch (error) {
-    if (!(error instanceof UnfitDocument)) throw error;
-    const reason = error instanceof OversizeDocument ? "TOO_LARGE" : "INVALID";
-    throw new Refused(reason, `the record can't be stored: ${error.reason}`);
+    throw error instanceof UnfitDocument ? refusedAsUnfit(error) : error;
   }
+}
+
+function refusedAsUnfit(cause: UnfitDocument): Refused {
+  const reason = cause instanceof OversizeDocument ? "TOO_LARGE" : "INVALID";
+  return new Refused(reason, `the record can't be stored: ${cause.reason}`, { cause });
 }
 
 /**
@@ -46,7 +49,8 @@ export function refuseBrokenRules(
     if (before === undefined) return !unsettable.has(name);
     return named.has(name) || !before.has(identity(violation));
   });
-  if (broken.length > 0) throw new Refused("INVALID", "the record would break rules of its schema", broken);
+  if (broken.length > 0)
+    throw new Refused("INVALID", "the record would break rules of its schema", { violations: broken });
 }
 
 function violationsOf({ collection }: ReadMutation, { bytes }: EncodedRecord): Violation[] {

@@ -1,14 +1,13 @@
 // What a client is told when the database itself refuses a write: a unique index, a validator, a size. Only what the
 // client may know: names of visible fields, never an index's or a validator's text.
-import { DocumentRefused } from "../mongo/source-document.ts";
+import type { DocumentRefused } from "../mongo/source-document.ts";
 import type { Call } from "./call.ts";
 import { type Decision, rejected } from "./decide.ts";
 import type { ReadMutation } from "./read-mutation.ts";
 import { Refused } from "./refused.ts";
 
-/** The decision a refusal of the database amounts to; anything else is thrown again. */
-export function decisionOfRefusal(call: Call, read: ReadMutation, error: unknown): Decision {
-  if (!(error instanceof DocumentRefused)) throw error;
+/** The decision a refusal of the database amounts to. */
+export function decisionOfRefusal(call: Call, read: ReadMutation, error: DocumentRefused): Decision {
   const { collection, mutation } = read;
   const facts = { collection: collection.name, mutationId: mutation.mutationId, error: error.cause };
   call.logger.warn(facts, "the database refused a mutation");
@@ -30,5 +29,5 @@ function refusedAs({ collection }: ReadMutation, { refusal }: DocumentRefused): 
   const violations = collection.fields
     .filter(({ access, key }) => access !== "HIDDEN" && refusal.keys.includes(key))
     .map(({ name }) => ({ path: name, ruleId: "unique", message: "another record has this value already" }));
-  return new Refused("DATABASE", "a unique index of the database has these values already", violations);
+  return new Refused("DATABASE", "a unique index of the database has these values already", { violations });
 }

@@ -97,8 +97,8 @@ class Blamed extends Error {
   readonly read: ReadMutation;
   readonly decision: Decision;
 
-  constructor(read: ReadMutation, decision: Decision) {
-    super(`mutation ${read.mutation.mutationId} fails its request`);
+  constructor(read: ReadMutation, decision: Decision, options?: ErrorOptions) {
+    super(`mutation ${read.mutation.mutationId} fails its request`, options);
     this.read = read;
     this.decision = decision;
   }
@@ -134,12 +134,15 @@ async function decideAll(
     try {
       await writeDecision(call, read, decision, session);
     } catch (error) {
-      if (!(error instanceof DocumentRefused)) throw error;
-      throw new Blamed(read, decisionOfRefusal(call, read, error));
+      throw error instanceof DocumentRefused ? blameOf(call, read, error) : error;
     }
     decided.push([read, decision]);
   }
   return decided;
+}
+
+function blameOf(call: Call, read: ReadMutation, cause: DocumentRefused): Blamed {
+  return new Blamed(read, decisionOfRefusal(call, read, cause), { cause });
 }
 
 /** What the transaction saw includes edits that are now undone: the record told is read anew. */

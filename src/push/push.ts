@@ -74,7 +74,9 @@ export function createPush(options: PushOptions): Push {
 }
 
 function highest(receipts: readonly Receipt[]): CommitClock {
-  return receipts.reduce((clock, receipt) => (receipt.commitClock > clock ? receipt.commitClock : clock), 0n);
+  let clock: CommitClock = 0n;
+  for (const receipt of receipts) if (receipt.commitClock > clock) clock = receipt.commitClock;
+  return clock;
 }
 
 function failureOf(error: unknown, signal: AbortSignal): unknown {

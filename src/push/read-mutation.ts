@@ -95,10 +95,13 @@ function readFitting(collection: Collection, record: RecordForm): PushedRecord {
   try {
     return readPushed(collection, record);
   } catch (error) {
-    if (!(error instanceof MisfitRecord)) throw error;
-    const description = `the record doesn't fit the collection "${collection.name}"`;
-    throw new Refused("INVALID", description, error.violations);
+    throw error instanceof MisfitRecord ? misfit(collection, error) : error;
   }
+}
+
+function misfit(collection: Collection, cause: MisfitRecord): Refused {
+  const description = `the record doesn't fit the collection "${collection.name}"`;
+  return new Refused("INVALID", description, { violations: cause.violations, cause });
 }
 
 function fieldsNamed(
@@ -140,5 +143,7 @@ function fieldsOf(collection: Collection, numbers: readonly number[]): Field[] {
 }
 
 function invalid(path: string, ruleId: string, message: string): Refused {
-  return new Refused("INVALID", `${path}: ${message}`, [{ path, ruleId, message }]);
+  return new Refused("INVALID", `${path}: ${message}`, {
+    violations: [{ path, ruleId, message }],
+  });
 }

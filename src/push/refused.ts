@@ -6,13 +6,19 @@ import type { Violation } from "../model/sync-error.ts";
 /** Violations told and stored, at most: enough to find the fault. */
 const VIOLATIONS_MAX = 50;
 
+interface RefusalDetails {
+  readonly violations?: readonly Violation[];
+  readonly cause?: unknown;
+}
+
 export class Refused extends Error {
   override readonly name = "Refused";
   readonly rejection: Rejection;
 
-  constructor(reason: RejectionReason, description: string, violations: readonly Violation[] = []) {
-    super(description);
-    this.rejection = { reason, description, violations: violations.slice(0, VIOLATIONS_MAX) };
+  constructor(reason: RejectionReason, description: string, details: RefusalDetails = {}) {
+    super(description, { cause: details.cause });
+    const violations = (details.violations ?? []).slice(0, VIOLATIONS_MAX);
+    this.rejection = { reason, description, violations };
   }
 }
 

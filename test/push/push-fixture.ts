@@ -1,0 +1,119 @@
+// A push on fresh databases, with a schema that has a field of every kind push treats in a way of its own.
+// Mutations are written by hand, in JSON form unless the test says otherwise.
+import { randomUUID } from "node:crypto";
+import { fileURLToPath } from "node:url";
+import type { Collection, Document } from "mongodb";
+import { compileProtos } from "../../src/generate/compile-protos.ts";
+import { type Ledger, openLedger } from "../../src/ledger/ledger.ts";
+import { type Log, openLog } from "../../src/log/log.ts";
+import type { Clock } from "../../src/model/clock.ts";
+import type { Logger } from "../../src/model/logger.ts";
+import { silentLogger } from "../../src/model/logger.ts";
+import type { Mutation, MutationKind } from "../../src/model/mutation.ts";
+import type { Principal } from "../../src/model/principal.ts";
+import type { Receipt } from "../../src/model/receipt.ts";
+import type { JsonObject, RecordForm } from "../../src/model/record-form.ts";
+import type { PushRequest } from "../../src/push/call.ts";
+import { createPush, type Push, type PushResult } from "../../src/push/push.ts";
+import { readSchema, type Schema } from "../../src/schema/schema.ts";
+import { grantsOfClaims } from "../../src/schema/scopes.ts";
+import { type TestDatabase, testDatabase } from "../support/mongo.ts";
+
+export const NOW_MS = Date.now();
+
+export interface PushFixture {
+  readonly database: TestDatabase;
+  readonly schema: Schema;
+  readonly log: Log;
+  readonly ledger: Ledger;
+  readonly push: Push;
+  /** The time by the node's clock; a test may move it. */
+  readonly time: { nowMs: number };
+  readonly notes: Collection<Document & { _id: string }>;
+  close(): Promise<void>;
+}
+
+let schema: Promise<Schema> | undefined;
+
+export function pushSchema(): Promise<Schema> {
+  schema ??= compileProtos(fileURLToPath(new URL("protos", import.meta.url))).then(readSchema);
+  return schema;
+}
+
+export async function pushFixture(
+  options: { readonly database?: TestDatabase; readonly logger?: Logger } = {},
+): Promise<PushFixture> {
+  const database = options.database ?? (await testDatabase());
+  const { client, sourceDb, tidemarkDb } = database;
+  const time = { nowMs: NOW_MS };
+  const clock: Clock = { nowMs: () => time.nowMs, sleep: () => Promise.resolve() };
+  const log = await openLog(client, tidemarkDb);
+  const ledger = await openLedger(client, tidemarkDb);
+  const parts = { client, sourceDb, log, ledger, schema: await pushSchema(), clock };
+  const push = createPush({ ...parts, logger: options.logger ?? silentLogger });
+  return { ...parts, database, push, time, notes: database.source.collection("notes"), close: database.drop };
+}
+
+export async function principal(id: string, claims: Record<string, unknown> = {}): Promise<Principal> {
+  const claimGrants = grantsOfClaims(await pushSchema(), id === "" ? undefined : { sub: id, ...claims });
+  return { id, claimGrants, device: `${id}'s phone`, expiresAtMs: undefined };
+}
+
+type Sent = Partial<Omit<Mutation, "kind">>;
+
+export function create(recordId: string, json: JsonObject, sent: Sent = {}): Mutation {
+  return mutation(recordId, { case: "create", record: { form: "JSON", json } }, sent);
+}
+
+export function update(recordId: string, json: JsonObject, base?: JsonObject, sent: Sent = {}): Mutation {
+  const kind = { case: "update", record: { form: "JSON", json }, changed: [], base: formOf(base) } as const;
+  return mutation(recordId, kind, sent);
+}
+
+export function remove(recordId: string, base?: JsonObject, sent: Sent = {}): Mutation {
+  return mutation(recordId, { case: "delete", base: formOf(base) }, sent);
+}
+
+export function mutation(recordId: string, kind: MutationKind, sent: Sent = {}): Mutation {
+  return {
+    mutationId: randomUUID(),
+    collection: "notes",
+    recordId,
+    madeAtMs: undefined,
+    madeAfter: 0n,
+    expectedVersion: 0,
+    kind,
+    ...sent,
+  };
+}
+
+function formOf(json: JsonObject | undefined): RecordForm | undefined {
+  return json && { form: "JSON", json };
+}
+
+export interface Sending extends Partial<Omit<PushRequest, "mutations">> {
+  /** `ana` by default. */
+  readonly as?: string;
+  readonly signal?: AbortSignal;
+}
+
+export async function send(
+  { push }: PushFixture,
+  mutations: readonly Mutation[],
+  { as = "ana", signal = new AbortController().signal, ...request }: Sending = {},
+): Promise<PushResult> {
+  const whole = { mutations, atomic: false, recordForm: "JSON", ...request } as const;
+  return await push.pushMutations(await principal(as), whole, signal);
+}
+
+export async function sendOne(fixture: PushFixture, one: Mutation, sending: Sending = {}): Promise<Receipt> {
+  const { receipts } = await send(fixture, [one], sending);
+  const [receipt] = receipts;
+  if (receipt === undefined || receipts.length > 1) throw new Error("one mutation has one receipt");
+  return receipt;
+}
+
+export function grantTeam(log: Log, user: string, access: "READ" | "READ_WRITE"): Promise<unknown> {
+  const _id = { c: "members", k: `${user}@red` };
+  return log.grants.insertOne({ _id, principal: user, scope: "team:red", access });
+}
