@@ -1,13 +1,14 @@
 // The way back: a record's message to the document it stands for. What has implicit presence is always written, zeros
 // and empty lists too, so that other programs can query for them; what has explicit presence only when it is set.
 import { type Message, toJson } from "@bufbuild/protobuf";
-import { type ReflectMessage, reflect } from "@bufbuild/protobuf/reflect";
+import { isReflectMessage, type ReflectMessage, reflect } from "@bufbuild/protobuf/reflect";
 import type { Document } from "bson";
 import { invariant } from "../model/invariant.ts";
 import type { JsonValue } from "../model/record-form.ts";
 import { setKey } from "./bson-value.ts";
 import type { Collection } from "./collection.ts";
-import type { FieldShape, MessageShape, ValueShape } from "./shape.ts";
+import type { FieldShape, ValueShape } from "./shape.ts";
+import { LONE_SURROGATE } from "./text-leaf.ts";
 import { UnfitDocument } from "./unfit-document.ts";
 
 /**
@@ -74,22 +75,11 @@ function inStep<T>(step: string, run: () => T): T {
 
 /** @param value as reflection gives it: a scalar, an enum's number, or a message. */
 function bsonOf(shape: ValueShape, value: unknown): unknown {
-  if (shape.kind === "scalar" || shape.kind === "enum") return shape.leaf.toBson(value);
-  const message = value as ReflectMessage;
-  switch (shape.kind) {
-    case "wrapper":
-      return shape.inner.leaf.toBson(onlyField(message));
-    case "timestamp":
-      return dateOf(message);
-    case "free":
-      return freeFormOf(message);
-    case "message":
-      return documentOfMessage(shape.shape, message);
-  }
-}
-
-export function documentOfMessage(shape: MessageShape, message: ReflectMessage): Document {
-  return documentOfFields(shape.fields, message);
+  if ("leaf" in shape) return shape.leaf.toBson(value);
+  invariant(isReflectMessage(value), "reflection wraps messages");
+  if (shape.kind === "wrapper") return shape.inner.leaf.toBson(onlyField(value));
+  if (shape.kind === "timestamp") return dateOf(value);
+  return shape.kind === "free" ? freeFormOf(value) : documentOfFields(shape.shape.fields, value);
 }
 
 function onlyField(message: ReflectMessage): unknown {
@@ -127,7 +117,7 @@ function jsonOf(convert: () => JsonValue): JsonValue {
 }
 
 function bsonOfJson(json: JsonValue): unknown {
-  if (typeof json === "string") return json.toWellFormed();
+  if (typeof json === "string") return wellFormed(json);
   if (typeof json === "number") return json + 0;
   if (Array.isArray(json)) return json.map(bsonOfJson);
   if (typeof json !== "object" || json === null) return json;
@@ -141,5 +131,10 @@ function documentKey(key: string): string {
   if (key === "_bsontype" || key.includes("\0")) {
     throw new UnfitDocument("a key must not be `_bsontype`, nor hold NUL");
   }
-  return key.toWellFormed();
+  return wellFormed(key);
+}
+
+function wellFormed(text: string): string {
+  if (!text.isWellFormed()) throw new UnfitDocument(LONE_SURROGATE);
+  return text;
 }

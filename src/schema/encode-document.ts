@@ -84,7 +84,6 @@ function encode(write: WriteBody, document: Document): Uint8Array {
   }
   const bytes = writer.finish();
   if (bytes.length > SCRATCH_BYTES_MAX) scratch = new BinaryWriter();
-  if (bytes.length > RECORD_BYTES_MAX)
-    throw new OversizeDocument(RECORD_BYTES_MAX);
+  if (bytes.length > RECORD_BYTES_MAX) throw new OversizeDocument(RECORD_BYTES_MAX);
   return bytes;
 }

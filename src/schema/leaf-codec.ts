@@ -95,7 +95,8 @@ const floatLeaf: LeafCodec<number> = {
   },
   isZero: (value) => value === 0,
   put: (writer, value) => writer.float(value),
-  toBson: (value) => new Double(value + 0),
+  // What comes from JSON isn't rounded yet.
+  toBson: (value) => new Double(Math.fround(value) + 0),
 };
 
 type Narrow =

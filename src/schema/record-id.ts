@@ -1,6 +1,11 @@
 // Record ids: `_id` in the database, a string on the wire. Canonical both ways: one record has one id.
+import type { Binary, ObjectId } from "bson";
+import { invariant } from "../model/invariant.ts";
 import type { Collection } from "./collection.ts";
 import { UnfitDocument } from "./unfit-document.ts";
+
+/** An `_id` of one of the types an id can be declared as. */
+export type IdKey = string | bigint | ObjectId | Binary;
 
 /** Mutation.record_id takes no longer ids. */
 const ID_BYTES_MAX = 1024;
@@ -12,14 +17,14 @@ export function recordIdOf(collection: Collection, key: unknown): string | undef
 }
 
 /** The `_id` of a wire id, in whatever case it was written; undefined if no document can have it. */
-export function keyOf(collection: Collection, recordId: string): unknown | undefined {
+export function keyOf(collection: Collection, recordId: string): IdKey | undefined {
   if (!isUsable(recordId) || !recordId.isWellFormed()) return undefined;
-  return unlessUnfit(() => leafOf(collection).toBson(recordId));
+  return unlessUnfit(() => leafOf(collection).toBson(recordId) as IdKey);
 }
 
 function leafOf({ idShape: { value } }: Collection) {
-  if ("leaf" in value) return value.leaf;
-  throw new Error("broken invariant: id is a string field");
+  invariant("leaf" in value, "an id is a string field");
+  return value.leaf;
 }
 
 function isUsable(id: string): boolean {

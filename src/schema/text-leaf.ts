@@ -9,24 +9,30 @@ import { UnfitDocument } from "./unfit-document.ts";
 
 const UUID_SUBTYPE = 4;
 
+export const LONE_SURROGATE = "the text has a lone surrogate, which UTF-8 can't hold";
+
 /** One way for text to be in a document. */
 interface TextForm {
   /** What it is, for reasons. */
   readonly name: string;
+  /** What is wrong with text that isn't of this kind. */
+  readonly refusal: string;
   /** Undefined: the value is of another kind. */
   toText(value: unknown): string | undefined;
-  /** Undefined: the text isn't of this kind. Never called with "". */
+  /** Undefined: the text isn't of this kind. */
   toBson(text: string): unknown;
 }
 
 const string: TextForm = {
   name: "a string",
+  refusal: LONE_SURROGATE,
   toText: (value) => (typeof value === "string" ? value : undefined),
-  toBson: (text) => text,
+  toBson: (text) => (text.isWellFormed() ? text : undefined),
 };
 
 const objectId: TextForm = {
   name: "an ObjectId",
+  refusal: "the text is not an ObjectId: 24 hexadecimal digits",
   toText: (value) =>
     bsonClassOf(value) === "ObjectId" ? (value as { toHexString(): string }).toHexString() : undefined,
   toBson: (text) => (/^[0-9a-fA-F]{24}$/.test(text) ? new ObjectId(text.toLowerCase()) : undefined),
@@ -34,16 +40,23 @@ const objectId: TextForm = {
 
 const uuid: TextForm = {
   name: "a UUID",
+  refusal: "the text is not a UUID: 32 hexadecimal digits with hyphens",
   toText: uuidText,
   toBson: (text) => (uuidPattern.test(text) ? new UUID(text.toLowerCase()) : undefined),
 };
 
 const uuidPattern = /^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$/;
 
-const decimal: TextForm = { name: "a decimal", toText: decimalText, toBson: decimalOf };
+const decimal: TextForm = {
+  name: "a decimal",
+  refusal: "the text is not a decimal of up to 34 digits",
+  toText: decimalText,
+  toBson: decimalOf,
+};
 
 const integer: TextForm = {
   name: "an int64",
+  refusal: "the text is not a 64-bit integer in its shortest form",
   toText: (value) => int64Of(value)?.toString(),
   toBson: (text) => (/^(0|-?[1-9]\d{0,18})$/.test(text) ? int64Of(BigInt(text)) : undefined),
 };
@@ -76,12 +89,11 @@ export function textLeaf(type: BsonType) {
       return text;
     },
     isZero: (value: string) => value === "",
-    // TextEncoder replaces lone surrogates, as the driver does when it writes them: both end as U+FFFD.
+    // No text of a database has lone surrogates; elsewhere TextEncoder makes U+FFFD of them, as the driver would.
     put: (writer: BinaryWriter, value: string) => writer.string(value),
     toBson(text: string): unknown {
-      if (form === string) return text.toWellFormed();
-      const value = text === "" ? undefined : form.toBson(text);
-      if (value === undefined) throw new UnfitDocument(`the text is not ${form.name}`);
+      const value = form.toBson(text);
+      if (value === undefined) throw new UnfitDocument(form.refusal);
       return value;
     },
   };
