@@ -18,6 +18,8 @@ export interface Call {
   readonly logger: Logger;
   readonly procedure: string;
   readonly startedAtMs: number;
+  /** Its handler has been called: of a single message this means that it could be read. */
+  isRead: boolean;
   /** Undefined where no token is asked for. */
   principal: Principal | undefined;
   /** How it ended; undefined while it goes on, and when the client went away. */

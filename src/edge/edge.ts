@@ -94,6 +94,7 @@ export function createEdge(options: EdgeOptions): Edge {
       logger: logger.child({ requestId }),
       procedure: path,
       startedAtMs: clock.nowMs(),
+      isRead: false,
       principal: undefined,
       outcome: undefined,
       frames: 0,

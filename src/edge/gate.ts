@@ -45,8 +45,9 @@ export function shuttingDown(retryAfterMs: number): SyncError {
 /** Translates whatever handlers throw, and notes how calls end. */
 export const translateErrors: Interceptor = (next) => async (request) => {
   const call = callOf({ values: request.contextValues });
+  call.isRead = true;
   try {
-    const response = await next(request);
+    const response = await next(request.stream ? { ...request, message: read(request.message) } : request);
     if (response.stream) return { ...response, message: translated(response.message, request.signal, call) };
     call.outcome = "ok";
     return response;
@@ -54,6 +55,14 @@ export const translateErrors: Interceptor = (next) => async (request) => {
     throw failureOf(error, request.signal, call);
   }
 };
+
+async function* read<T>(messages: AsyncIterable<T>): AsyncGenerator<T> {
+  try {
+    yield* messages;
+  } catch (error) {
+    throw error instanceof ConnectError ? asClientFault(error) : error;
+  }
+}
 
 async function* translated<T>(
   messages: AsyncIterable<T>,
@@ -85,8 +94,14 @@ function failureOf(error: unknown, signal: AbortSignal, call: Call): ConnectErro
 function nameFaultsOnTheirWay({ signal }: HandlerContext, call: Call): void {
   const onAbort = () => {
     if (!(signal.reason instanceof ConnectError)) return;
-    call.outcome ??= withReason(signal.reason).code;
+    const failure = call.isRead ? signal.reason : asClientFault(signal.reason);
+    call.outcome ??= withReason(failure).code;
   };
   if (signal.aborted) onAbort();
   else signal.addEventListener("abort", onAbort, { once: true });
+}
+
+/** Connect calls a request it can't read INTERNAL, and a client would send it again: it is the client's own fault. */
+function asClientFault(error: ConnectError): ConnectError {
+  return error.code === Code.Internal ? Object.assign(error, { code: Code.InvalidArgument }) : error;
 }

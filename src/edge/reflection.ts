@@ -1,15 +1,15 @@
 // Server reflection, v1 and v1alpha: Tidemark's services and the team's schema as clients may see it, so that tools
 // need no .proto file. Needs no token; nothing hidden is in it.
 import {
-  createFileRegistry,
   createRegistry,
   type DescExtension,
   type DescFile,
   type DescService,
   toBinary,
 } from "@bufbuild/protobuf";
-import { FileDescriptorProtoSchema, type FileDescriptorSet } from "@bufbuild/protobuf/wkt";
+import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, type ConnectRouter } from "@connectrpc/connect";
+import { file_google_rpc_error_details } from "#gen/google/rpc/error_details_pb.js";
 import { ServerReflection as V1 } from "#gen/grpc/reflection/v1/reflection_pb.js";
 import { ServerReflection as V1Alpha } from "#gen/grpc/reflection/v1alpha/reflection_pb.js";
 
@@ -33,12 +33,12 @@ type Answer =
 
 /**
  * @param services those told by name, reflection's own added.
- * @param team what clients may see of the team's schema, imports included.
+ * @param team the files of the team's schema, as clients may see them.
  */
 export function addReflection(
   router: ConnectRouter,
   services: readonly DescService[],
-  team: FileDescriptorSet,
+  team: readonly DescFile[],
 ): void {
   const index = indexOf([...services, V1, V1Alpha], team);
   const answer = <R extends { host: string; messageRequest: Asked }>(request: R) => ({
@@ -66,7 +66,7 @@ interface Index {
   bytes(file: DescFile): Uint8Array;
 }
 
-function indexOf(services: readonly DescService[], team: FileDescriptorSet): Index {
+function indexOf(services: readonly DescService[], team: readonly DescFile[]): Index {
   const files = new Map<string, DescFile>();
   const add = (file: DescFile) => {
     if (files.has(file.name)) return;
@@ -75,7 +75,9 @@ function indexOf(services: readonly DescService[], team: FileDescriptorSet): Ind
   };
   // Tidemark's own files win over copies a team's schema was compiled with.
   for (const service of services) add(service.file);
-  for (const file of createFileRegistry(team).files) add(file);
+  // Tools look up the types of error details here.
+  add(file_google_rpc_error_details);
+  for (const file of team) add(file);
   const encoded = new Map<DescFile, Uint8Array>();
   return {
     services,

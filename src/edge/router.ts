@@ -1,5 +1,4 @@
 // All services behind one gate: which they are, who may call them, how large messages may be and what is compressed.
-import type { FileDescriptorSet } from "@bufbuild/protobuf/wkt";
 import { type ConnectRouter, createConnectRouter } from "@connectrpc/connect";
 import { compressionGzip } from "@connectrpc/connect-node";
 import { Health } from "#gen/grpc/health/v1/health_pb.js";
@@ -9,7 +8,6 @@ import type { Authenticate } from "../access/authenticate.ts";
 import type { Pull } from "../pull/pull.ts";
 import type { Push } from "../push/push.ts";
 import type { Schema } from "../schema/schema.ts";
-import { stripForClients } from "../schema/strip.ts";
 import { createGate, translateErrors } from "./gate.ts";
 import { createHealth } from "./health.ts";
 import { addReflection } from "./reflection.ts";
@@ -20,8 +18,6 @@ import { createSyncService } from "./sync-service.ts";
 /** What the edge serves. The caller owns and closes them, after the edge. */
 export interface EdgeParts {
   readonly schema: Schema;
-  /** The schema as compiled; what clients may not see is stripped here. */
-  readonly descriptors: FileDescriptorSet;
   readonly authenticate: Authenticate;
   readonly pull: Pick<Pull, "pullChanges" | "listChanges" | "drain">;
   readonly push: Pick<Push, "pushMutations">;
@@ -61,6 +57,6 @@ export function createRouter(options: RouterOptions): ConnectRouter {
   const services = [SyncService, ServerService, Health];
   const names = services.map(({ typeName }) => typeName);
   router.service(Health, createHealth(serving, names));
-  addReflection(router, services, stripForClients(options.descriptors));
+  addReflection(router, services, schema.files);
   return router;
 }

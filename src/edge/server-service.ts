@@ -1,6 +1,7 @@
 // ServerService: what the server is and allows. Needs no token, so it says nothing personal.
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { ServerService } from "#gen/tidemark/v1/server_service_pb.js";
+import { MUTATIONS_PER_REQUEST_MAX } from "../push/push.ts";
 import type { Schema } from "../schema/schema.ts";
 
 export interface ServerFacts {
@@ -10,8 +11,7 @@ export interface ServerFacts {
   readonly requestBytesMax: number;
 }
 
-/** As the contract's rules on the requests say. */
-const MUTATIONS_MAX = 1_000;
+/** As the contract's rules say. */
 const BATCH_BYTES_MAX = 2_097_152n;
 
 export function createServerService(schema: Schema, facts: ServerFacts): ServiceImpl<typeof ServerService> {
@@ -24,7 +24,7 @@ export function createServerService(schema: Schema, facts: ServerFacts): Service
       schema: schema.fingerprint,
       collections,
       limits: {
-        mutationsPerRequestMax: MUTATIONS_MAX,
+        mutationsPerRequestMax: MUTATIONS_PER_REQUEST_MAX,
         requestBytesMax: BigInt(facts.requestBytesMax),
         batchBytesMax: BATCH_BYTES_MAX,
         receiptDays: facts.receiptDays,

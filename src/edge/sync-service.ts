@@ -47,6 +47,7 @@ export function createSyncService({ schema, pull, push }: SyncParts): ServiceImp
       const codec = codecOf(context);
       const principal = principalOf(context);
       const page = await pull.listChanges(principal, listRequestFrom(request, codec), context.signal);
+      context.signal.throwIfAborted();
       const collections = request.selections.map(({ collection }) => collection);
       if (isForEverybody(collections, principal)) context.responseHeader.delete(CACHE_CONTROL);
       return {
