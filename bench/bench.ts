@@ -110,7 +110,10 @@ export class Bench {
   async serverReady(server: RunningServer): Promise<void> {
     const deadlineMs = performance.now() + READY_WAIT_MS;
     for (;;) {
-      const ready = await fetch(`${server.url}/readyz`).then((answer) => answer.ok, () => false);
+      const ready = await fetch(`${server.url}/readyz`).then(
+        (answer) => answer.ok,
+        () => false,
+      );
       if (ready) return;
       if (performance.now() > deadlineMs) throw new Error("the server didn't become ready in two minutes");
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
@@ -119,7 +122,9 @@ export class Bench {
 
   /** Resolves once the log stands settled at `head` or beyond and no load runs. */
   async logReaches(head: number): Promise<void> {
-    await this.#pollState((state) => Number(state["head"]) >= head && state["settled_after"] === null && loads(state) === 0);
+    await this.#pollState(
+      (state) => Number(state["head"]) >= head && state["settled_after"] === null && loads(state) === 0,
+    );
   }
 
   /** Resolves once the log's state has a load running. */
@@ -128,7 +133,10 @@ export class Bench {
   }
 
   async logHead(): Promise<number> {
-    const state = await this.client.db(LOG).collection<{ _id: string; head: number }>("state").findOne({ _id: "log" });
+    const state = await this.client
+      .db(LOG)
+      .collection<{ _id: string; head: number }>("state")
+      .findOne({ _id: "log" });
     return Number(state?.head ?? 0);
   }
 
@@ -157,7 +165,8 @@ export function itemId(n: number): string {
 /** A token every server of the bench takes. */
 export const BENCH_SECRET = SECRET;
 
-const BODY = "The tide comes in and the tide goes out, and each time the line it leaves on the sand tells how far. ";
+const BODY =
+  "The tide comes in and the tide goes out, and each time the line it leaves on the sand tells how far. ";
 
 function itemOf(n: number): Item {
   return {

@@ -74,7 +74,11 @@ function post(message: PullerMessage): void {
 function request(): Buffer {
   const name = Buffer.from("items");
   const selection = Buffer.concat([Buffer.from([0x0a, name.length]), name]);
-  return Buffer.concat([Buffer.from([0x0a, selection.length]), selection, Buffer.from([0x18, mode === "CATCH_UP" ? 2 : 1])]);
+  return Buffer.concat([
+    Buffer.from([0x0a, selection.length]),
+    selection,
+    Buffer.from([0x18, mode === "CATCH_UP" ? 2 : 1]),
+  ]);
 }
 
 function envelope(message: Buffer): Buffer {
@@ -139,9 +143,11 @@ function countOf(change: Buffer): number {
     if (no !== 4) return;
     eachField(put, (inPut, record) => {
       if (inPut !== 1) return;
-      eachField(record, (_form, item) => eachField(item, (field, _payload, value) => {
-        if (field === COUNT_FIELD) count = value;
-      }));
+      eachField(record, (_form, item) =>
+        eachField(item, (field, _payload, value) => {
+          if (field === COUNT_FIELD) count = value;
+        }),
+      );
     });
   });
   return count;

@@ -29,7 +29,8 @@ try {
     note(`measuring ${row.name} …`);
     const measurements = await row.run(bench);
     results.push(...measurements);
-    if (values.json) for (const measurement of measurements) process.stdout.write(`${JSON.stringify(measurement)}\n`);
+    if (values.json)
+      for (const measurement of measurements) process.stdout.write(`${JSON.stringify(measurement)}\n`);
   }
 } finally {
   await bench.close();

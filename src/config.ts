@@ -130,8 +130,13 @@ export class ConfigError extends Error {
   }
 }
 
+/** The process's environment: what the CLI hands to its commands. */
+export function processEnvironment(): Environment {
+  return process.env;
+}
+
 /** @throws ConfigError with every fault there is. */
-export function readConfig(env: Environment = process.env): Config {
+export function readConfig(env: Environment): Config {
   const faults: string[] = [];
   const deployment = { devMode: isOn(env["TIDEMARK_DEV"]), embedded: !env["MONGODB_URI"] };
   const read = Object.entries<Setting<unknown>>(settings).map(([name, setting]) => {

@@ -58,7 +58,10 @@ async function follow({ bench, server, streams, base }: Following): Promise<Meas
     startedMs[n] = nowMs();
     return base + n;
   });
-  const late = setTimeout(() => allArrived.reject(new Error(`${latencies.length} of ${WRITES * streams} arrived`)), SETTLE_MS);
+  const late = setTimeout(
+    () => allArrived.reject(new Error(`${latencies.length} of ${WRITES * streams} arrived`)),
+    SETTLE_MS,
+  );
   await allArrived.promise;
   clearTimeout(late);
   await watching.close();
@@ -83,7 +86,8 @@ function nowMs(): number {
 async function watchRaw(bench: Bench, seen: (count: number, atMs: number) => void) {
   const stream = bench.items.watch([], { fullDocument: "updateLookup" });
   stream.on("change", (change) => {
-    const count = change.operationType === "update" ? change.updateDescription.updatedFields?.count : undefined;
+    const count =
+      change.operationType === "update" ? change.updateDescription.updatedFields?.count : undefined;
     if (count !== undefined) seen(count, nowMs());
   });
   // The stream is open once its cursor has answered.
@@ -99,7 +103,13 @@ async function writeSteadily(bench: Bench, start: (n: number) => number): Promis
     const waitMs = beginMs + (n * 1000) / WRITES_PER_SECOND - performance.now();
     if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs));
     const count = start(n);
-    writes.push(bench.items.updateOne({ _id: itemId(n % ITEMS) }, { $set: { count } }, { writeConcern: { w: "majority" } }));
+    writes.push(
+      bench.items.updateOne(
+        { _id: itemId(n % ITEMS) },
+        { $set: { count } },
+        { writeConcern: { w: "majority" } },
+      ),
+    );
   }
   await Promise.all(writes);
 }

@@ -11,7 +11,8 @@ export const tail: Row = {
     await bench.insertItems(ITEMS);
     await bench.updateItems(ITEMS, 1);
     let aloneMs = 0;
-    for (let round = 0; round < ROUNDS; round++) aloneMs += await bench.updateItems(ITEMS, (round + 2) * 100_000);
+    for (let round = 0; round < ROUNDS; round++)
+      aloneMs += await bench.updateItems(ITEMS, (round + 2) * 100_000);
     const server = await bench.startServer();
     await bench.logReaches(ITEMS);
     let followedMs = 0;

@@ -1,6 +1,7 @@
 // What a command of the CLI is: a name, a help text and a run. Commands write to streams they are given, so that
 // tests read what a person would.
 import type { ParseArgsConfig } from "node:util";
+import type { Environment } from "../config.ts";
 
 export interface Terminal {
   readonly out: NodeJS.WritableStream;
@@ -9,7 +10,7 @@ export interface Terminal {
   readonly isScreen: boolean;
   /** Aborts on SIGINT and SIGTERM. */
   readonly signal: AbortSignal;
-  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly env: Environment;
 }
 
 export interface Arguments {

@@ -4,9 +4,13 @@ import { create, toJson } from "@bufbuild/protobuf";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { ChangeSchema } from "#gen/tidemark/v1/change_pb.js";
-import { CursorSchema, type Cursor } from "#gen/tidemark/v1/cursor_pb.js";
+import { type Cursor, CursorSchema } from "#gen/tidemark/v1/cursor_pb.js";
 import { ClosedReason } from "#gen/tidemark/v1/frame_pb.js";
-import { PullChangesResponseSchema, PullMode, type PullChangesResponse } from "#gen/tidemark/v1/pull_changes_pb.js";
+import {
+  type PullChangesResponse,
+  PullChangesResponseSchema,
+  PullMode,
+} from "#gen/tidemark/v1/pull_changes_pb.js";
 import { RecordForm } from "#gen/tidemark/v1/record_pb.js";
 import { SyncService } from "#gen/tidemark/v1/sync_service_pb.js";
 import { type Arguments, type Command, type Terminal, textOption, UsageError } from "./command.ts";
@@ -39,7 +43,13 @@ export const pullCommand: Command = {
 };
 
 const RETRY_MS_MAX = 10_000;
-const RETRYABLE = new Set([Code.Unavailable, Code.Aborted, Code.ResourceExhausted, Code.Internal, Code.Unknown]);
+const RETRYABLE = new Set([
+  Code.Unavailable,
+  Code.Aborted,
+  Code.ResourceExhausted,
+  Code.Internal,
+  Code.Unknown,
+]);
 
 interface Following {
   cursor: Cursor | undefined;
@@ -65,7 +75,10 @@ async function pull(args: Arguments, terminal: Terminal): Promise<void> {
           options: { recordForm: RecordForm.JSON },
           ...(following.cursor ? { cursor: following.cursor } : {}),
         },
-        { headers: { authorization: `Bearer ${token}`, "tidemark-client": "cli/0.1.0" }, signal: terminal.signal },
+        {
+          headers: { authorization: `Bearer ${token}`, "tidemark-client": "cli/0.1.0" },
+          signal: terminal.signal,
+        },
       );
       for await (const frame of stream) {
         following.failures = 0;
@@ -76,7 +89,7 @@ async function pull(args: Arguments, terminal: Terminal): Promise<void> {
     } catch (error) {
       if (terminal.signal.aborted) return;
       const failure = ConnectError.from(error);
-      if (!RETRYABLE.has(failure.code)) throw new Error(failure.rawMessage);
+      if (!RETRYABLE.has(failure.code)) throw new Error(failure.rawMessage, { cause: error });
       printer.note(`${failure.rawMessage}; trying again`);
     }
     await waitBeforeRetry(following, terminal.signal);
@@ -90,7 +103,11 @@ function nextCursor(cursor: Cursor | undefined, { frame }: PullChangesResponse):
   if (!cursor) return cursor;
   if (frame.case === "batch") return create(CursorSchema, { ...cursor, position: frame.value.position });
   if (frame.case !== "checkpoint") return cursor;
-  return create(CursorSchema, { ...cursor, position: frame.value.position, checkpoint: frame.value.position });
+  return create(CursorSchema, {
+    ...cursor,
+    position: frame.value.position,
+    checkpoint: frame.value.position,
+  });
 }
 
 async function waitBeforeRetry(following: Following, signal: AbortSignal): Promise<void> {
@@ -108,6 +125,9 @@ async function waitBeforeRetry(following: Following, signal: AbortSignal): Promi
 }
 
 function jsonLines(response: PullChangesResponse): string {
-  if (response.frame.case !== "batch") return `${JSON.stringify(toJson(PullChangesResponseSchema, response))}\n`;
-  return response.frame.value.changes.map((change) => `${JSON.stringify(toJson(ChangeSchema, change))}\n`).join("");
+  if (response.frame.case !== "batch")
+    return `${JSON.stringify(toJson(PullChangesResponseSchema, response))}\n`;
+  return response.frame.value.changes
+    .map((change) => `${JSON.stringify(toJson(ChangeSchema, change))}\n`)
+    .join("");
 }

@@ -2,6 +2,7 @@
 // The `tidemark` command: finds the sub-command, parses its options, turns signals into an abort.
 // Exit codes: 0 done, 1 failed, 2 wrong arguments.
 import { parseArgs } from "node:util";
+import { processEnvironment } from "../config.ts";
 import { type Command, type Terminal, UsageError } from "./command.ts";
 import { devCommand } from "./dev.ts";
 import { generateCommand } from "./generate.ts";
@@ -30,7 +31,7 @@ process.exitCode = await main(process.argv.slice(2), {
   err: process.stderr,
   isScreen: process.stderr.isTTY === true,
   signal: stopping.signal,
-  env: process.env,
+  env: processEnvironment(),
 });
 
 async function main(argv: readonly string[], terminal: Terminal): Promise<number> {
@@ -55,7 +56,10 @@ async function runCommand(command: Command, argv: readonly string[], terminal: T
       terminal.out.write(`tidemark ${command.name}: ${command.summary}\n\n${command.help}`);
       return 0;
     }
-    await command.run({ values: values as Record<string, string | boolean | undefined>, positionals }, terminal);
+    await command.run(
+      { values: values as Record<string, string | boolean | undefined>, positionals },
+      terminal,
+    );
     return 0;
   } catch (error) {
     const isUsage = error instanceof UsageError || isParseError(error);

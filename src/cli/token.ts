@@ -37,7 +37,11 @@ async function printToken(args: Arguments, { out, env }: Terminal): Promise<void
   }
   const claims = claimsOf(textOption(args, "claims", "{}"));
   const token = await issueToken({ secret, principal, claims, ttlSeconds, nowMs: Date.now() });
-  out.write(args.values["json"] ? `${JSON.stringify({ token, principal, expiresInSeconds: ttlSeconds })}\n` : `${token}\n`);
+  out.write(
+    args.values["json"]
+      ? `${JSON.stringify({ token, principal, expiresInSeconds: ttlSeconds })}\n`
+      : `${token}\n`,
+  );
 }
 
 function claimsOf(text: string): Record<string, unknown> {
