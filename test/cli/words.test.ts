@@ -1,0 +1,118 @@
+// What the CLI says: lines for human eyes, tokens, and wrong arguments.
+import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { create } from "@bufbuild/protobuf";
+import { decodeJwt } from "jose";
+import { describe, expect, it } from "vitest";
+import { ChangeSchema, RemoveReason } from "#gen/tidemark/v1/change_pb.js";
+import { changeLine } from "../../src/cli/change-line.ts";
+import { progressLine } from "../../src/cli/progress-bar.ts";
+import { whatToTry } from "../../src/cli/what-to-try.ts";
+import { settingsTable } from "../../src/config.ts";
+
+const ROOT = join(import.meta.dirname, "../..");
+
+async function tidemark(args: readonly string[], env: Record<string, string> = {}) {
+  const child = spawn(process.execPath, [join(ROOT, "src/cli/tidemark.ts"), ...args], {
+    env: { PATH: process.env["PATH"], ...env },
+  });
+  const [out, err] = await Promise.all([text(child.stdout), text(child.stderr)]);
+  return { out, err, code: child.exitCode };
+}
+
+describe("cli: a change as a line", () => {
+  const json = (value: Record<string, string | boolean | null>) => ({
+    form: { case: "json" as const, value },
+  });
+
+  it.each([
+    [{ case: "put" as const, value: { record: json({ id: "a", title: "One" }) } }, '+ todos/a  title="One"'],
+    [
+      { case: "put" as const, value: { record: json({ done: true, notes: null }), changed: [4, 3] } },
+      "~ todos/a  done=true notes=(cleared)",
+    ],
+    [{ case: "remove" as const, value: { reason: RemoveReason.DELETED } }, "- todos/a  deleted"],
+    [{ case: "remove" as const, value: { reason: RemoveReason.REVOKED } }, "- todos/a  no longer granted"],
+    [{ case: undefined }, "? todos/a  a kind of change this client is too old for"],
+  ])("%j → %s", (kind, line) => {
+    expect(changeLine(create(ChangeSchema, { collection: "todos", recordId: "a", kind }))).toBe(line);
+  });
+});
+
+describe("cli: progress", () => {
+  it.each([
+    [0, 100, "[░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░] 0 %  0 of 100 · 0/s"],
+    [50, 100, "[███████████████░░░░░░░░░░░░░░░] 50 %  50 of 100 · 50/s"],
+    [120, 100, "[██████████████████████████████] 100 %  120 of 100 · 120/s"],
+    [0, 0, "[██████████████████████████████] 100 %  0 of 0 · 0/s"],
+  ])("%i of %i", (done, total, line) => {
+    expect(progressLine({ done, total, elapsedMs: 1000 })).toBe(line);
+  });
+});
+
+describe("cli: commands", () => {
+  it("no command → the list of them", async () => {
+    const { out, code } = await tidemark([]);
+    expect(code).toBe(0);
+    for (const name of ["dev", "serve", "pull", "token", "generate"]) expect(out).toContain(`\n  ${name}`);
+  });
+
+  it.each(["dev", "serve", "pull", "token", "generate"])("%s --help → its usage", async (name) => {
+    const { out, code } = await tidemark([name, "--help"]);
+    expect({ code, usage: out.includes(`Usage: tidemark ${name}`) }).toEqual({ code: 0, usage: true });
+  });
+
+  it.each([
+    [["sync"], 'there is no command "sync"'],
+    [["pull", "--nonsense"], "Unknown option '--nonsense'"],
+    [["pull", "--url", "nowhere"], "is not a URL"],
+    [["token"], "name one principal"],
+    [["token", "ana"], "TIDEMARK_TOKEN_SECRET is not set"],
+    [["generate"], "say what to write"],
+  ])("%j → exit code 2 and %s", async (args, says) => {
+    const { err, code } = await tidemark(args);
+    expect({ code, says: err.includes(says) ? says : err }).toEqual({ code: 2, says });
+  });
+
+  it("serve without settings → every fault at once, exit code 1", async () => {
+    const { err, code } = await tidemark(["serve"], { PORT: "x", MONGODB_URI: "mongodb://127.0.0.1:1" });
+    expect(code).toBe(1);
+    for (const name of ["PORT", "TIDEMARK_TOKEN_SECRET", "MONGODB_DB"]) expect(err).toContain(`${name}:`);
+  });
+
+  it("token → signed for the principal, with its claims", async () => {
+    const secret = { TIDEMARK_TOKEN_SECRET: "0123456789abcdef0123456789abcdef" };
+    const { out } = await tidemark(
+      ["token", "ana", "--ttl", "60", "--claims", '{"teams":["t1"]}', "--json"],
+      secret,
+    );
+    const { token, expiresInSeconds } = JSON.parse(out);
+    expect(expiresInSeconds).toBe(60);
+    expect(decodeJwt(token)).toMatchObject({ sub: "ana", teams: ["t1"] });
+  });
+});
+
+describe("cli: what to try", () => {
+  it("another port → every line names it", () => {
+    const text = whatToTry({
+      url: "http://localhost:9",
+      mongodbUri: "mongodb://x",
+      isDemo: true,
+      records: "3",
+    });
+    expect(text).not.toContain("8080");
+    expect(text.match(/localhost:9/g)?.length).toBeGreaterThan(5);
+  });
+
+  it("a Connect stream for curl → the envelope's length is the message's", () => {
+    const text = whatToTry({ url: "http://localhost:8080", mongodbUri: "", isDemo: true, records: "3" });
+    const [, octal, message] = /printf '\\000\\000\\000\\000\\(\d{3})(\{[^']*\})'/.exec(text) ?? [];
+    expect(message?.length).toBe(Number.parseInt(octal ?? "", 8));
+  });
+});
+
+it("README: the settings table is the one in force", () => {
+  expect(readFileSync(join(ROOT, "README.md"), "utf8")).toContain(settingsTable());
+});
