@@ -47,20 +47,14 @@ export async function kotlinTools(options: KotlinToolsOptions): Promise<KotlinTo
   return { java, protoc, connectPlugin };
 }
 
-/** The `java` on the path, as an absolute path; undefined where there is none. */
-export async function javaOnPath(signal?: AbortSignal): Promise<string | undefined> {
+/** The `java` on the path, as an absolute path: buf runs without the machine's own path. */
+async function findJava(signal: AbortSignal | undefined): Promise<string> {
   const args = ["-XshowSettings:properties", "-version"];
-  const answer = await run("java", args, { timeout: ASK_MAX_MS, ...(signal && { signal }) }).catch(
-    () => undefined,
-  );
+  const limits = { timeout: ASK_MAX_MS, ...(signal && { signal }) };
+  const answer = await run("java", args, limits).catch(() => undefined);
   signal?.throwIfAborted();
   const home = answer?.stderr.match(/^\s*java\.home = (.+)$/m)?.[1]?.trim();
-  return home === undefined ? undefined : join(home, "bin/java");
-}
-
-async function findJava(signal: AbortSignal | undefined): Promise<string> {
-  const java = await javaOnPath(signal);
-  if (java !== undefined) return java;
+  if (home !== undefined) return join(home, "bin/java");
   throw new KotlinToolsMissing(
     "Kotlin code is made by programs that need Java (17 or later): no `java` on the path",
   );

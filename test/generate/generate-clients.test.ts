@@ -7,7 +7,7 @@ import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import { describe, expect, test } from "vitest";
 import { compileProtos } from "../../src/generate/compile-protos.ts";
 import { generateClients } from "../../src/generate/generate-clients.ts";
-import { javaOnPath, KotlinToolsMissing } from "../../src/generate/kotlin-tools.ts";
+import { KotlinToolsMissing } from "../../src/generate/kotlin-tools.ts";
 import { filesIn, NotGenerated } from "../../src/generate/replace-generated.ts";
 import { folderOf } from "../support/folder-of.ts";
 import { protoFile } from "./proto-file.ts";
@@ -164,14 +164,20 @@ test("generate: a record with an Access field → the contract's enum comes alon
   expect(registry.getEnum("tidemark.v1.Access")).toBeDefined();
 });
 
-test("generate: Kotlin → Java lite, Kotlin's builders and the service's client; without Java: said", async () => {
+// The tools come from the machine and from Maven Central: elsewhere than in CI they may be out of reach, and that is
+// then what has to be said.
+test("generate: Kotlin → Java lite, Kotlin's builders and the service's client", async () => {
   const target = join(await folderOf({}), "main");
   const work = generateClients({ ...quiet, schema: await schemaOf(files), kotlin: target });
-  if ((await javaOnPath()) === undefined) {
-    await expect(work).rejects.toThrow(KotlinToolsMissing);
+  const missing = await work.then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  if (missing !== undefined) {
+    expect(missing).toBeInstanceOf(KotlinToolsMissing);
+    expect(process.env.CI).toBeUndefined();
     return;
   }
-  await work;
   const made = (await filesIn(target)).map((path) => path.slice(target.length + 1));
   expect(made).toEqual(
     expect.arrayContaining([
@@ -183,7 +189,7 @@ test("generate: Kotlin → Java lite, Kotlin's builders and the service's client
   const text = await textsIn(target);
   expect(text.match(secrets)?.[0]).toBeUndefined();
   expect(text).toContain("GeneratedMessageLite");
-});
+}, 300_000);
 
 test("generate: Kotlin without Java on the path → said, nothing written", async () => {
   const folder = await folderOf({});
