@@ -80,7 +80,7 @@ function readField(field: DescField, context: Context): FieldShape {
     faults.add(field, `${field.name} is required, which no later version could ever undo: make it optional`);
   }
   if (!isRecord) checkNestedRules(field, faults);
-  if (!isId) checkKey(field, rules.bson, context);
+  if (!isId) checkKey(field, rules.bson, faults);
   return {
     desc: field,
     number: field.number,
@@ -109,7 +109,7 @@ function checkNestedRules(field: DescField, faults: Faults): void {
   }
 }
 
-function checkKey(field: DescField, key: string, { isRecord, faults }: Context): void {
+function checkKey(field: DescField, key: string, faults: Faults): void {
   const effective = key || field.jsonName;
   if (/^\$|\.|\0/.test(effective)) {
     faults.add(
@@ -120,9 +120,6 @@ function checkKey(field: DescField, key: string, { isRecord, faults }: Context):
   }
   if (effective === "__proto__" || effective === "_bsontype") {
     faults.add(field, `drivers take the key "${effective}" for something else: use another`, BSON);
-  }
-  if (isRecord && effective === "_id") {
-    faults.add(field, `the key "_id" is the field id's: give ${field.name} another`, BSON);
   }
 }
 

@@ -12,12 +12,19 @@ export interface SchemaFault {
 
 export class SchemaError extends Error {
   override readonly name = "SchemaError";
+  /** By file and place. */
   readonly faults: readonly SchemaFault[];
 
   constructor(faults: readonly SchemaFault[], options?: ErrorOptions) {
-    super(faults.map(faultLine).join("\n"), options);
-    this.faults = faults;
+    const sorted = faults.toSorted(byPlace);
+    super(sorted.map(faultLine).join("\n"), options);
+    this.faults = sorted;
   }
+}
+
+function byPlace(a: SchemaFault, b: SchemaFault): number {
+  if (a.file !== b.file) return a.file < b.file ? -1 : 1;
+  return (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0);
 }
 
 function faultLine({ file, line, column, message }: SchemaFault): string {
@@ -51,7 +58,10 @@ function locate(place: Place, option: readonly number[] | undefined): Omit<Schem
   const path = [...pathOf(place), ...(option === undefined ? [] : [optionField, OPTION_NUMBER, ...option])];
   const spans = new Map(file.proto.sourceCodeInfo?.location.map(({ path, span }) => [path.join(), span]));
   for (let length = path.length; length > 0; length--) {
-    const [line, column] = spans.get(path.slice(0, length).join()) ?? [];
+    const prefix = path.slice(0, length);
+    // Elements of a list written as one have the first one's place.
+    const [line, column] = spans.get(prefix.join()) ?? spans.get([...prefix.slice(0, -1), 0].join()) ?? [];
+
     if (line !== undefined && column !== undefined) {
       return { file: file.proto.name, line: line + 1, column: column + 1 };
     }

@@ -20,6 +20,7 @@ import { type ClaimGrant, readClaimGrants } from "./read-scopes.ts";
 import { shapeReader } from "./read-shape.ts";
 import { faultOfRules, recordRules, schemaValidator } from "./record-rules.ts";
 import { collectFaults, type Faults, SchemaError } from "./schema-error.ts";
+import { reachable } from "./shape.ts";
 import { stripForClients } from "./strip.ts";
 
 export interface Schema {
@@ -122,7 +123,8 @@ function checkRules(
   drafts: readonly Drafted[],
   { registry, validator, faults }: Whole & { faults: Faults },
 ): void {
-  for (const { message } of drafts) {
+  const messages = new Set(drafts.flatMap(({ draft }) => reachable(draft.shape).map(({ desc }) => desc)));
+  for (const message of messages) {
     const fault = faultOfRules(validator, visibleOf(message, registry));
     if (fault === undefined) continue;
     const advice = "mend it; rules can't name HIDDEN fields";
