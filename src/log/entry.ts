@@ -100,7 +100,15 @@ export function entryOf(document: EntryDocument): Entry {
   const seq = Number(document.seq);
   if ("f" in key) {
     invariant(document.reason && document.at, "a leaver has a reason and a time");
-    return { kind: "leaver", key, recordId, seq, reason: document.reason, atMs: document.at.getTime(), schema };
+    return {
+      kind: "leaver",
+      key,
+      recordId,
+      seq,
+      reason: document.reason,
+      atMs: document.at.getTime(),
+      schema,
+    };
   }
   invariant(document.record, "a main entry has a record");
   return {
@@ -118,7 +126,9 @@ export function entryOf(document: EntryDocument): Entry {
 }
 
 function bytesOf(binary: Binary): Uint8Array {
-  return binary.buffer.length === binary.position ? binary.buffer : binary.buffer.subarray(0, binary.position);
+  return binary.buffer.length === binary.position
+    ? binary.buffer
+    : binary.buffer.subarray(0, binary.position);
 }
 
 const NO_MARKS: ReadonlyMap<number, Seq> = new Map();

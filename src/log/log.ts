@@ -70,6 +70,7 @@ async function insertFirstState(log: Log): Promise<void> {
     clock: undefined,
     resumeToken: undefined,
     settledAfter: NOT_YET_KNOWN,
+    source: "",
     schemas: [],
     collections: [],
     grantsRevision: 0,

@@ -57,6 +57,8 @@ export interface LogState {
    * earlier one. Undefined: nothing was read beyond `clock`. Loads unsettle the log as well: ask `isSettled`.
    */
   readonly settledAfter: Timestamp | undefined;
+  /** The name of the database it is the log of; empty: of none yet. */
+  readonly source: string;
   /** Fingerprints of the schemas that have led, the present one last: a node with one of the others is outdated. */
   readonly schemas: readonly string[];
   readonly collections: readonly CollectionState[];
@@ -92,6 +94,7 @@ export interface StateDocument {
   clock: Timestamp | null;
   token: unknown;
   settled_after: Timestamp | null;
+  source: string;
   schemas: string[];
   collections: CollectionDocument[];
   grants_revision: Long | number;
@@ -126,6 +129,7 @@ export function stateDocument(state: LogState): StateDocument {
     clock: state.clock ?? null,
     token: state.resumeToken ?? null,
     settled_after: state.settledAfter ?? null,
+    source: state.source,
     schemas: [...state.schemas],
     collections: state.collections.map(({ oldestReadable, load, ...rest }) => ({
       ...rest,
@@ -148,6 +152,7 @@ export function stateOf(document: StateDocument): LogState {
     clock: document.clock ?? undefined,
     resumeToken: document.token ?? undefined,
     settledAfter: document.settled_after ?? undefined,
+    source: document.source,
     schemas: document.schemas,
     collections: document.collections.map(({ oldest_readable, load, ...rest }) => ({
       ...rest,

@@ -1,0 +1,31 @@
+// What earlier schemas showed, remembered in the log's database by fingerprint, so that a later leader can tell whether
+// its own schema hides anything. Written before the state that names the fingerprint, and never changed.
+import type { Log } from "../log/log.ts";
+import type { Schema } from "../schema/schema.ts";
+import { type Shown, shownBy } from "./schema-plan.ts";
+
+interface ShownDocument {
+  _id: string;
+  fields: string[];
+  scopes: string[];
+}
+
+export async function rememberShown(log: Log, schema: Schema): Promise<void> {
+  const operations = [...schema.collections.values()].map((collection) => {
+    const { fields, scopes } = shownBy(collection);
+    const update = { $setOnInsert: { fields: [...fields], scopes: [...scopes] } };
+    return { updateOne: { filter: { _id: collection.fingerprint }, update, upsert: true } };
+  });
+  if (operations.length > 0) await memory(log).bulkWrite(operations, { ordered: false });
+}
+
+export async function recallShown(log: Log, fingerprints: readonly string[]): Promise<Map<string, Shown>> {
+  const found = await memory(log)
+    .find({ _id: { $in: [...fingerprints] } }, { readConcern: "majority" })
+    .toArray();
+  return new Map(found.map(({ _id, fields, scopes }) => [_id, { fields, scopes }]));
+}
+
+function memory(log: Log) {
+  return log.db.collection<ShownDocument>("schemas");
+}

@@ -1,0 +1,118 @@
+// The log as of one instant: state, grants and entries read through a LogSnapshot belong together.
+// Its errors are few: SnapshotLost (open another and go on), SyncError DATABASE_UNAVAILABLE, or a bug.
+import type { ClientSession, Timestamp } from "mongodb";
+import type { Access, Grants } from "../model/principal.ts";
+import { mergeGrants } from "../model/principal.ts";
+import type { Seq } from "../model/seq.ts";
+import { snapshotSession, snapshotTimeOf } from "../mongo/snapshot.ts";
+import type { Entry, MainEntry, RecordKey } from "./entry.ts";
+import { readGrants } from "./grants.ts";
+import { type Log, readState } from "./log.ts";
+import { countEntries, type FeedRange, readAllEntries, readEntries, readMainEntries } from "./read.ts";
+import type { LogState } from "./state.ts";
+import { translated } from "./translated.ts";
+
+export interface LogSnapshot {
+  readonly state: LogState;
+  /** The cluster time all reads happen at. */
+  readonly time: Timestamp;
+  /** What memberships grant a principal. */
+  grantsOf(principal: string): Promise<Grants>;
+  /** The same for several; principals without a grant are absent. */
+  grantsOfAll(principals: readonly string[]): Promise<ReadonlyMap<string, Grants>>;
+  /** Batches of entries in ascending seq, each entry once. */
+  entries(ranges: readonly FeedRange[], batchSize: number): AsyncGenerator<Entry[], void, undefined>;
+  /** Every entry after a seq, whatever its feed. */
+  allEntries(after: Seq, batchSize: number): AsyncGenerator<Entry[], void, undefined>;
+  mainEntries(keys: readonly RecordKey[]): Promise<MainEntry[]>;
+  countEntries(ranges: readonly FeedRange[], max: number): Promise<number>;
+  /** Ends its reads, also those under way, and frees what the database holds for it. Never throws; may be repeated. */
+  close(): Promise<void>;
+}
+
+/** A snapshot of now, or of the cluster time given. */
+export async function openSnapshot(log: Log, at?: Timestamp): Promise<LogSnapshot> {
+  const session = snapshotSession(log.client, at);
+  try {
+    const state = await translated(readState(log, session));
+    return new SessionSnapshot(log, session, state);
+  } catch (error) {
+    await session.endSession();
+    throw error;
+  }
+}
+
+const PRINCIPALS_PER_QUERY_MAX = 1_000;
+
+class SessionSnapshot implements LogSnapshot {
+  readonly state: LogState;
+  readonly time: Timestamp;
+  readonly #log: Log;
+  readonly #session: ClientSession;
+  readonly #readers = new Set<AsyncGenerator<Entry[], void, undefined>>();
+  #closed: Promise<void> | undefined;
+
+  constructor(log: Log, session: ClientSession, state: LogState) {
+    this.#log = log;
+    this.#session = session;
+    this.state = state;
+    this.time = snapshotTimeOf(session);
+  }
+
+  grantsOf(principal: string): Promise<Grants> {
+    return translated(readGrants(this.#log, principal, this.#session));
+  }
+
+  async grantsOfAll(principals: readonly string[]): Promise<ReadonlyMap<string, Grants>> {
+    const all = new Map<string, Map<string, Access>>();
+    for (let i = 0; i < principals.length; i += PRINCIPALS_PER_QUERY_MAX) {
+      const some = principals.slice(i, i + PRINCIPALS_PER_QUERY_MAX);
+      const found = this.#log.grants.find({ principal: { $in: some } }, { session: this.#session });
+      for (const { principal, scope, access } of await translated(found.toArray())) {
+        all.set(principal, mergeGrants(all.get(principal) ?? new Map(), new Map([[scope, access]])));
+      }
+    }
+    return all;
+  }
+
+  entries(ranges: readonly FeedRange[], batchSize: number): AsyncGenerator<Entry[], void, undefined> {
+    return this.#read(readEntries(this.#log, ranges, { session: this.#session, batchSize }));
+  }
+
+  allEntries(after: Seq, batchSize: number): AsyncGenerator<Entry[], void, undefined> {
+    return this.#read(readAllEntries(this.#log, after, { session: this.#session, batchSize }));
+  }
+
+  mainEntries(keys: readonly RecordKey[]): Promise<MainEntry[]> {
+    return translated(readMainEntries(this.#log, keys, this.#session));
+  }
+
+  countEntries(ranges: readonly FeedRange[], max: number): Promise<number> {
+    return translated(countEntries(this.#log, ranges, { session: this.#session, max }));
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#end();
+    return this.#closed;
+  }
+
+  async #end(): Promise<void> {
+    // A reader in the middle of a round trip ends after it.
+    await Promise.allSettled([...this.#readers].map((reader) => reader.return()));
+    await this.#session.endSession();
+  }
+
+  async *#read(reader: AsyncGenerator<Entry[], void, undefined>): AsyncGenerator<Entry[], void, undefined> {
+    this.#readers.add(reader);
+    try {
+      for (;;) {
+        const { value, done } = await translated(reader.next());
+        if (done) return;
+        yield value;
+      }
+    } finally {
+      this.#readers.delete(reader);
+      await reader.return();
+    }
+  }
+}
