@@ -1,0 +1,23 @@
+// A byte budget: always admits one change, however large, and then only what fits.
+
+export class Budget {
+  readonly #bytesMax: number;
+  #spent = 0;
+
+  /** @param bytesMax 0: no limit. */
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax === 0 ? Number.POSITIVE_INFINITY : bytesMax;
+  }
+
+  /** Whether anything was admitted yet. */
+  get isUsed(): boolean {
+    return this.#spent > 0;
+  }
+
+  /** Takes the bytes if they fit. */
+  admits(bytes: number): boolean {
+    if (this.isUsed && this.#spent + bytes > this.#bytesMax) return false;
+    this.#spent += bytes;
+    return true;
+  }
+}

@@ -1,0 +1,125 @@
+// Catching up by one pass: tells the client what its grants have become, then what it lacks, in the snapshot's order.
+import { BatchCutter, type Sendable } from "../frames/batch.ts";
+import { encodeRemove } from "../frames/change.ts";
+import { checkpointFrame, type Frame, type Unavailable } from "../frames/frame.ts";
+import type { LogState } from "../log/state.ts";
+import type { Selection } from "../model/pull-request.ts";
+import type { Seq } from "../model/seq.ts";
+import type { Schema } from "../schema/schema.ts";
+import type { Budget } from "./budget.ts";
+import type { Client } from "./client.ts";
+import { changeKey, type Due, encodeDue } from "./due.ts";
+import type { Pass, PassPhase } from "./pass.ts";
+import type { Sender } from "./sender.ts";
+import { settledClock } from "./step.ts";
+
+export interface CatchUp {
+  readonly pass: Pass;
+  readonly client: Client;
+  readonly sender: Sender;
+  readonly budget: Budget;
+  readonly schema: Schema;
+  readonly request: Selection;
+}
+
+/**
+ * - `complete`: the client stands at the snapshot's head;
+ * - `cut`: the pass' time was over;
+ * - `spent`: the budget is;
+ * - `withheld`: the next entries must be encoded anew before they may be sent.
+ */
+export type PassEnd = "complete" | "cut" | "spent" | "withheld";
+
+/** Runs a pass; all it sent counts, however it ends. */
+export async function* runPass(catchUp: CatchUp): AsyncGenerator<Frame, PassEnd, undefined> {
+  const { pass, client, sender } = catchUp;
+  sender.unsettle();
+  yield* sender.sendAll(yield* sender.during(client.align(pass.snapshot, pass.grants)));
+  if (client.subscription.leaving.size > 0) {
+    const end = yield* deliver(catchUp, "leaving");
+    if (end !== "complete") return end;
+    yield* sender.send(yield* sender.during(client.forget(pass.snapshot)));
+  }
+  const end = yield* deliver(catchUp, "held");
+  if (end === "complete") yield* arrive(catchUp, pass.snapshot.state);
+  return end;
+}
+
+async function* arrive({ client, sender }: CatchUp, state: LogState): AsyncGenerator<Frame, void, undefined> {
+  client.delivered(state.head, "held");
+  const clock = settledClock(state);
+  // P2, P3: the snapshot's own state says that everything up to here is the source at this time.
+  if (clock !== undefined) yield* sender.sendCheckpoint(clock, checkpointFrame(state.head, clock));
+}
+
+async function* deliver(catchUp: CatchUp, phase: PassPhase): AsyncGenerator<Frame, PassEnd, undefined> {
+  const { pass, client, sender } = catchUp;
+  pass.start(phase, client.subscription);
+  while (yield* sender.during(pass.fill(phase, client.subscription))) {
+    const end = yield* deliverRead(catchUp, phase);
+    if (end) return end;
+  }
+  if (pass.isOver) return "cut";
+  return pass.isWithheld ? "withheld" : "complete";
+}
+
+/** Sends what is due of the entries read last; undefined: all of it. */
+async function* deliverRead(
+  catchUp: CatchUp,
+  phase: PassPhase,
+): AsyncGenerator<Frame, "cut" | "spent" | undefined, undefined> {
+  const { pass, client, sender, budget, request } = catchUp;
+  const { position } = client.subscription;
+  const cutter = new BatchCutter(request.batchBytesMax, position);
+  let last: Seq | undefined;
+  const flush = async function* () {
+    yield* sender.sendAll(cutter.flush());
+    if (last !== undefined) client.delivered(last, phase);
+  };
+  for (let due = pass.take(); due; due = pass.take()) {
+    let change = encodeDue(due, catchUp);
+    if (change.kind === "too-large") {
+      yield* flush();
+      yield* leaveOut(catchUp, due);
+      change = removeInstead(due);
+    }
+    if (!budget.admits(bytesOf(change))) {
+      yield* flush();
+      // Progress with feeds taken away is nowhere but in the token.
+      if (phase === "leaving") yield* reopen(catchUp, []);
+      return "spent";
+    }
+    let sent = 0;
+    for (const frame of cutter.add(change, phase === "held" ? due.entry.seq : position)) {
+      yield* sender.send(frame);
+      sent++;
+    }
+    last = due.entry.seq;
+    if (pass.isOver && sent > 0) pass.close();
+  }
+  yield* flush();
+  if (!pass.isDropped) client.delivered(pass.upTo, phase);
+  return pass.isDropped ? "cut" : undefined;
+}
+
+/** Names a record that the client's form can't carry, before the position moves past it. */
+async function* leaveOut(catchUp: CatchUp, { entry }: Due): AsyncGenerator<Frame, void, undefined> {
+  const { collection, recordId } = changeKey(entry);
+  yield* reopen(catchUp, [{ collection, recordId, reason: "RECORD_TOO_LARGE" }]);
+}
+
+/** An older version of it would be the base of later deltas, so the client must not keep one. */
+function removeInstead({ entry }: Due): Sendable {
+  return encodeRemove(changeKey(entry), "DELETED");
+}
+
+async function* reopen(
+  { pass, client, sender }: CatchUp,
+  unavailable: readonly Unavailable[],
+): AsyncGenerator<Frame, void, undefined> {
+  yield* sender.send(yield* sender.during(client.reopened(pass.snapshot, unavailable)));
+}
+
+function bytesOf(change: Sendable): number {
+  return change.kind === "inline" ? change.bytes.length : change.data.length;
+}

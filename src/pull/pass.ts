@@ -1,0 +1,179 @@
+// A catch-up pass: what is due to one client by one snapshot, in seq order, a round trip ahead of the client.
+// When its time is over it lets go of snapshot and entries, even while the client is not reading; the next pass goes on.
+import type { Entry, LeaverEntry } from "../log/entry.ts";
+import type { LogSnapshot } from "../log/snapshot.ts";
+import { collectionState } from "../log/state.ts";
+import type { Clock } from "../model/clock.ts";
+import type { Grants } from "../model/principal.ts";
+import type { Seq } from "../model/seq.ts";
+import { type Due, recordName } from "./due.ts";
+import {
+  isHeld,
+  putDue,
+  rangesLeaving,
+  rangesToRead,
+  removeDue,
+  revokeDue,
+  type Subscription,
+} from "./subscription.ts";
+
+export interface PassOptions {
+  readonly snapshot: LogSnapshot;
+  /** What memberships grant the client's principal, in the same snapshot. */
+  readonly grants: Grants;
+  readonly clock: Clock;
+  readonly timeMaxMs: number;
+  readonly readEntriesMax: number;
+}
+
+/** What a pass reads: feeds taken away, or feeds held. */
+export type PassPhase = "leaving" | "held";
+
+export class Pass {
+  readonly snapshot: LogSnapshot;
+  readonly grants: Grants;
+  readonly #readEntriesMax: number;
+  readonly #timer = new AbortController();
+  #reader: AsyncGenerator<Entry[], void, undefined> | undefined;
+  #ahead: Promise<IteratorResult<Entry[], void>> | undefined;
+  #queue: readonly Due[] = [];
+  #taken = 0;
+  #isFilling = false;
+  #upTo: Seq = 0;
+  #isWithheld = false;
+  #isOver = false;
+  #isDropped = false;
+
+  constructor({ snapshot, grants, clock, timeMaxMs, readEntriesMax }: PassOptions) {
+    this.snapshot = snapshot;
+    this.grants = grants;
+    this.#readEntriesMax = readEntriesMax;
+    void clock.sleep(timeMaxMs, this.#timer.signal).then(() => this.#expire());
+  }
+
+  /** Its time is over: take no more from it. */
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  /** It let go of entries that were due: what wasn't taken must be read again. */
+  get isDropped(): boolean {
+    return this.#isDropped;
+  }
+
+  /** It met an entry that must not be sent before it is encoded anew, and stopped before it. */
+  get isWithheld(): boolean {
+    return this.#isWithheld;
+  }
+
+  /** Everything up to here is decided; due to the client only what `take` gives. */
+  get upTo(): Seq {
+    return this.#upTo;
+  }
+
+  /** Begins to read a phase. */
+  start(phase: PassPhase, subscription: Subscription): void {
+    this.#upTo = phase === "held" ? subscription.position : 0;
+    if (this.#isOver) return;
+    const ranges = phase === "held" ? rangesToRead(subscription) : rangesLeaving(subscription);
+    this.#reader = this.snapshot.entries(ranges, this.#readEntriesMax);
+    this.#ahead = undefined;
+    this.#isWithheld = false;
+  }
+
+  /** Reads on and decides what is due; false: the phase is complete, stopped before withheld entries, or over. */
+  async fill(phase: PassPhase, subscription: Subscription): Promise<boolean> {
+    if (this.#isWithheld || !this.#reader) return false;
+    this.#isFilling = true;
+    try {
+      const { value: entries, done } = await (this.#ahead ?? this.#reader.next());
+      if (done) return false;
+      this.#readAhead(this.#reader);
+      this.#queue = await (phase === "held"
+        ? this.#decide(entries, subscription)
+        : this.#revoke(entries, subscription));
+      this.#taken = 0;
+      return true;
+    } finally {
+      this.#isFilling = false;
+    }
+  }
+
+  /** The next that is due, of what was read; undefined: none, or the time is over. */
+  take(): Due | undefined {
+    return this.#queue[this.#taken++];
+  }
+
+  /** Frees everything; may be repeated. */
+  close(): void {
+    this.#timer.abort();
+    this.#isOver = true;
+    this.#isDropped ||= this.#taken < this.#queue.length;
+    this.#queue = [];
+    this.#ahead = undefined;
+    this.#reader = undefined;
+    void this.snapshot.close();
+  }
+
+  #expire(): void {
+    if (this.#timer.signal.aborted) return;
+    this.#isOver = true;
+    // What is being read just now will be delivered a frame's worth, so that each pass gets on.
+    if (!this.#isFilling) this.close();
+  }
+
+  #readAhead(reader: AsyncGenerator<Entry[], void, undefined>): void {
+    this.#ahead = this.#isOver ? undefined : reader.next();
+    // Its failure is met by whoever awaits it, if anybody still does.
+    this.#ahead?.catch(() => {});
+  }
+
+  async #decide(entries: readonly Entry[], subscription: Subscription): Promise<Due[]> {
+    const readable = this.#readable(entries);
+    const leavers = readable.filter((entry) => entry.kind === "leaver" && removeDue(subscription, entry));
+    const held = await this.#heldOf(leavers, subscription);
+    return readable.flatMap((entry): Due[] => {
+      if (entry.kind === "leaver") {
+        const isDue = removeDue(subscription, entry) && !held.has(recordName(entry));
+        return isDue ? [{ kind: "remove", entry, cause: entry.reason }] : [];
+      }
+      const changed = putDue(subscription, entry);
+      return changed ? [{ kind: "put", entry, changed }] : [];
+    });
+  }
+
+  async #revoke(entries: readonly Entry[], subscription: Subscription): Promise<Due[]> {
+    const due = entries.filter((entry) => revokeDue(subscription, entry));
+    const leavers = due.filter((entry) => entry.kind === "leaver");
+    const held = await this.#heldOf(leavers, subscription);
+    this.#upTo = entries.at(-1)?.seq ?? this.#upTo;
+    return due
+      .filter((entry) => entry.kind === "main" || !held.has(recordName(entry)))
+      .map((entry) => ({ kind: "remove", entry, cause: "REVOKED" }));
+  }
+
+  /** Those up to the first withheld one. */
+  #readable(entries: readonly Entry[]): readonly Entry[] {
+    const end = entries.findIndex(
+      (entry) => entry.kind === "main" && this.#mustWait(entry.key.c, entry.schema),
+    );
+    this.#isWithheld = end >= 0;
+    const readable = end < 0 ? entries : entries.slice(0, end);
+    this.#upTo = readable.at(-1)?.seq ?? this.#upTo;
+    return readable;
+  }
+
+  #mustWait(collection: string, generation: number): boolean {
+    return generation < (collectionState(this.snapshot.state, collection)?.oldestReadable ?? 0);
+  }
+
+  /** Names of the records, among those that left a feed, that the client holds through another. */
+  async #heldOf(leavers: readonly Entry[], subscription: Subscription): Promise<Set<string>> {
+    if (leavers.length === 0) return new Set();
+    const keys = leavers
+      .filter((entry): entry is LeaverEntry => entry.kind === "leaver")
+      .map(({ key }) => key);
+    const mains = await this.snapshot.mainEntries(keys);
+    return new Set(mains.filter(({ feeds }) => isHeld(subscription, feeds)).map(recordName));
+  }
+}

@@ -1,0 +1,112 @@
+// Pull: what the edge calls. Streams and pages from one machinery; one hub per node behind all of them.
+import type { Frame } from "../frames/frame.ts";
+import type { CommittedAppend } from "../log/append.ts";
+import type { Log } from "../log/log.ts";
+import type { Clock } from "../model/clock.ts";
+import type { Logger } from "../model/logger.ts";
+import type { Principal } from "../model/principal.ts";
+import type { Cursor, ListRequest, PullRequest } from "../model/pull-request.ts";
+import { SyncError } from "../model/sync-error.ts";
+import type { Schema } from "../schema/schema.ts";
+import { Hub } from "./hub.ts";
+import type { PullServices } from "./services.ts";
+import { defaultPullSettings, type PullSettings } from "./settings.ts";
+import { PullStream, type StreamOptions } from "./stream.ts";
+
+export interface PullOptions {
+  readonly log: Log;
+  readonly schema: Schema;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Those not given are as in `defaultPullSettings`. */
+  readonly settings?: Partial<PullSettings>;
+  /** In [0, 1); spreads the ages at which streams end. */
+  readonly random?: () => number;
+}
+
+export interface Page {
+  readonly frames: readonly Frame[];
+  /** Where a client stands that has applied them. */
+  readonly cursor: Cursor;
+}
+
+export interface Pull {
+  /**
+   * A client's frames, in order. Nothing but its place is held while the next frame isn't asked for. Ends after a
+   * Closed frame, or without one when the signal aborts.
+   * @throws SyncError TOKEN_EXPIRED, DATABASE_UNAVAILABLE, SHUTTING_DOWN; frames given before count.
+   */
+  pullChanges(
+    principal: Principal,
+    request: PullRequest,
+    signal: AbortSignal,
+  ): AsyncGenerator<Frame, void, undefined>;
+  /** One page: ends at about `batchBytesMax`, at the head, or when the wait for news is over. @throws as pullChanges */
+  listChanges(principal: Principal, request: ListRequest, signal: AbortSignal): Promise<Page>;
+  /** The leader on this node has appended: spares the hub a read. Appends must be given in order. */
+  onAppend(append: CommittedAppend): void;
+  /** All streams end with Closed(RECONNECT); new calls are refused. */
+  drain(retryAfterMs: number): void;
+  /** Ends following the log; streams still open end as if drained. */
+  close(): Promise<void>;
+}
+
+const HEARTBEAT_MS = 15_000;
+const HEARTBEAT_MS_MIN = 1_000;
+const HEARTBEAT_MS_MAX = 300_000;
+const WAIT_MS_MAX = 60_000;
+
+/** Streams opened together don't end together: ages differ by a fifth. */
+const AGE_SPREAD = 0.2;
+
+export function createPull(options: PullOptions): Pull {
+  const { log, schema, clock, logger, random = Math.random } = options;
+  const settings = { ...defaultPullSettings, ...options.settings };
+  const hub = new Hub({ log, schema, clock, logger: logger.child({ part: "pull" }), settings });
+  const services: PullServices = { log, schema, clock, settings, hub, streams: new Set() };
+  let drained: { readonly retryAfterMs: number } | undefined;
+
+  function open(how: Omit<StreamOptions, "services" | "agedAtMs">): PullStream {
+    if (drained) throw new SyncError("SHUTTING_DOWN", "the server is going away; connect again", drained);
+    const ageMs = settings.streamAgeMaxMs * (1 - AGE_SPREAD * random());
+    return new PullStream({ ...how, services, agedAtMs: clock.nowMs() + ageMs });
+  }
+
+  function drain(retryAfterMs: number): void {
+    drained = { retryAfterMs };
+    for (const stream of services.streams) stream.drain(retryAfterMs);
+  }
+
+  return {
+    async *pullChanges(principal, request, signal) {
+      const asked = request.heartbeatIntervalMs ?? HEARTBEAT_MS;
+      const heartbeatIntervalMs = Math.min(HEARTBEAT_MS_MAX, Math.max(HEARTBEAT_MS_MIN, asked));
+      const until = request.mode === "CATCH_UP" ? "caught-up" : "forever";
+      const { totalBytesMax } = request;
+      yield* open({ principal, request, signal, heartbeatIntervalMs, totalBytesMax, until }).frames();
+    },
+
+    async listChanges(principal, request, signal) {
+      const newsByMs = clock.nowMs() + Math.min(WAIT_MS_MAX, request.waitMs);
+      const stream = open({
+        principal,
+        request,
+        signal,
+        heartbeatIntervalMs: undefined,
+        totalBytesMax: request.batchBytesMax,
+        until: { newsByMs },
+      });
+      const frames: Frame[] = [];
+      for await (const frame of stream.frames()) if (frame.kind !== "closed") frames.push(frame);
+      return { frames, cursor: stream.cursor };
+    },
+
+    onAppend: (append) => hub.onAppend(append),
+    drain,
+
+    async close() {
+      drain(0);
+      await hub.close();
+    },
+  };
+}

@@ -1,0 +1,16 @@
+// What every stream of a node shares.
+import type { Log } from "../log/log.ts";
+import type { Clock } from "../model/clock.ts";
+import type { Schema } from "../schema/schema.ts";
+import type { Hub } from "./hub.ts";
+import type { PullSettings } from "./settings.ts";
+
+export interface PullServices {
+  readonly log: Log;
+  readonly schema: Schema;
+  readonly clock: Clock;
+  readonly settings: PullSettings;
+  readonly hub: Hub;
+  /** Those open now. */
+  readonly streams: Set<{ drain(retryAfterMs: number): void }>;
+}

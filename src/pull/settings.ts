@@ -1,0 +1,22 @@
+// How pull spends time and memory.
+
+export interface PullSettings {
+  /** A pass gives its snapshot back after this, however slow the client; MongoDB keeps one for 5 minutes. */
+  readonly passTimeMaxMs: number;
+  /** Entries per round trip. Two of them may be in memory for a catching-up client. */
+  readonly readEntriesMax: number;
+  /** Recent appends kept for live subscribers, entries and frames together; who falls out of them catches up. */
+  readonly ringBytesMax: number;
+  /** About how old a stream gets before it is asked to reconnect, so that new nodes get their share. */
+  readonly streamAgeMaxMs: number;
+  /** How long a checkpoint may wait for others where nothing changed for a subscriber. */
+  readonly quietCheckpointMs: number;
+}
+
+export const defaultPullSettings: PullSettings = {
+  passTimeMaxMs: 5_000,
+  readEntriesMax: 1_000,
+  ringBytesMax: 64 * 2 ** 20,
+  streamAgeMaxMs: 3_600_000,
+  quietCheckpointMs: 100,
+};

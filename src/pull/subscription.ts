@@ -1,0 +1,222 @@
+// The subscription: which feeds a client holds, what it has of each, and so what it must be told of an entry.
+// Pure. Everything here follows from the token and the two numbers beside it, so a stream and a client that comes
+// back with the stored cursor stand alike (P5). Catch-up and live decide by the same functions.
+import type { LeaverEntry, MainEntry } from "../log/entry.ts";
+import type { FeedRange } from "../log/read.ts";
+import { collectionOfFeed, type Feed } from "../model/feed.ts";
+import type { Seq } from "../model/seq.ts";
+
+/** How a client stands with one feed it holds. */
+export interface Standing {
+  /** The feed's entries up to here are delivered, wherever the position is. */
+  readonly floor: Seq;
+  /**
+   * Leavers up to here concern records the client never had through this feed. Kept for as long as the feed is held:
+   * a client lying about its position would be told ids of records that left before it came (P6).
+   */
+  readonly join: Seq;
+  /** The feed is covered once the client's checkpoint has reached this: it then has all of the feed up to there. */
+  readonly cover: Seq;
+}
+
+/** A feed taken from the client, as long as it hasn't been told so of all the feed's records. */
+export interface Leaving {
+  /** Entries up to here are dealt with. */
+  readonly done: Seq;
+  /** Leavers up to here concern records the client doesn't have through this feed. */
+  readonly join: Seq;
+}
+
+export interface Subscription {
+  readonly held: ReadonlyMap<Feed, Standing>;
+  readonly leaving: ReadonlyMap<Feed, Leaving>;
+  readonly position: Seq;
+  readonly checkpoint: Seq;
+}
+
+/** A client that has nothing. */
+export const NOTHING: Subscription = { held: new Map(), leaving: new Map(), position: 0, checkpoint: 0 };
+
+/** What one snapshot says about the feeds a client may hold. */
+export interface View {
+  readonly head: Seq;
+  readonly horizon: Seq;
+  /** Granted and asked for. */
+  readonly feeds: readonly Feed[];
+}
+
+export interface Alignment {
+  readonly subscription: Subscription;
+  /** Collections to start over; "all"; undefined: none. */
+  readonly reset: readonly string[] | "all" | undefined;
+}
+
+/**
+ * Brings a subscription in line with what is granted now: feeds taken away begin to leave, new ones are held from
+ * here on, and what the log no longer can resume starts over. Gives the very same subscription if nothing changed.
+ */
+export function align(before: Subscription, view: View): Alignment {
+  const lost = lostCollections(before, view.horizon);
+  const kept = lost.size > 0 ? withoutCollections(before, lost) : before;
+  const isEmpty = kept.held.size === 0 && kept.leaving.size === 0;
+  if (lost.size > 0 && isEmpty) return { subscription: regrant(NOTHING, view), reset: "all" };
+  return { subscription: regrant(kept, view), reset: lost.size > 0 ? [...lost].sort() : undefined };
+}
+
+/** Drops the feeds of collections the client no longer asks for: it forgets them itself, and is told nothing. */
+export function narrow(before: Subscription, isWanted: (collection: string) => boolean): Subscription {
+  const feeds = [...before.held.keys(), ...before.leaving.keys()];
+  const unwanted = new Set(feeds.map(collectionOfFeed).filter((name) => !isWanted(name)));
+  return unwanted.size > 0 ? withoutCollections(before, unwanted) : before;
+}
+
+/** Collections of which the client may have records whose leavers are gone. */
+function lostCollections({ held, leaving, position, checkpoint }: Subscription, horizon: Seq): Set<string> {
+  const lost = new Set<string>();
+  for (const [feed, { floor, join, cover }] of held) {
+    const delivered = Math.max(position, floor);
+    const mayHaveRecords = cover <= checkpoint || delivered > 0;
+    if (mayHaveRecords && Math.max(delivered, join) < horizon) lost.add(collectionOfFeed(feed));
+  }
+  for (const [feed, { join }] of leaving) if (join < horizon) lost.add(collectionOfFeed(feed));
+  return lost;
+}
+
+function withoutCollections(before: Subscription, collections: ReadonlySet<string>): Subscription {
+  const isKept = ([feed]: readonly [Feed, unknown]) => !collections.has(collectionOfFeed(feed));
+  return {
+    ...before,
+    held: new Map([...before.held].filter(isKept)),
+    leaving: new Map([...before.leaving].filter(isKept)),
+  };
+}
+
+function regrant(before: Subscription, { head, feeds }: View): Subscription {
+  const granted = new Set(feeds);
+  const gone = [...before.held].filter(([feed]) => !granted.has(feed));
+  const back = [...before.leaving].filter(([feed]) => granted.has(feed));
+  const added = feeds.filter((feed) => !before.held.has(feed) && !before.leaving.has(feed));
+  if (gone.length + back.length + added.length === 0) return before;
+  const held = new Map([...before.held].filter(([feed]) => granted.has(feed)));
+  const leaving = new Map([...before.leaving].filter(([feed]) => !granted.has(feed)));
+  for (const [feed, standing] of gone) leaving.set(feed, { done: 0, join: removesAfter(before, standing) });
+  if (back.length + added.length === 0) return { ...before, held, leaving };
+  for (const [feed, standing] of held) held.set(feed, raised(standing, before));
+  // Covered by a later checkpoint than the present one, which knew nothing of the feed.
+  const cover = Math.max(head, before.checkpoint + 1);
+  // Some of its records may have been taken away already: all of them again, and all who left since.
+  for (const [feed, { join }] of back) held.set(feed, { floor: 0, join, cover });
+  for (const feed of added) held.set(feed, { floor: 0, join: head, cover });
+  return { ...before, held, leaving, position: 0 };
+}
+
+/** The standing that says the same with the position back at 0; in few words, since tokens are short. */
+function raised({ floor, join, cover }: Standing, { position, checkpoint }: Subscription): Standing {
+  const delivered = Math.max(position, floor);
+  return { floor: delivered, join: join <= delivered ? 0 : join, cover: cover <= checkpoint ? 0 : cover };
+}
+
+function removesAfter({ position }: Subscription, { floor, join }: Standing): Seq {
+  return Math.max(position, floor, join);
+}
+
+/** What must be read to catch up, feeds of the same start together. */
+export function rangesToRead({ held, position }: Subscription): FeedRange[] {
+  return grouped([...held].map(([feed, { floor }]) => [feed, Math.max(position, floor)]));
+}
+
+/** What must be read to tell of the feeds taken away. */
+export function rangesLeaving({ leaving }: Subscription): FeedRange[] {
+  return grouped([...leaving].map(([feed, { done }]) => [feed, done]));
+}
+
+function grouped(starts: ReadonlyArray<readonly [Feed, Seq]>): FeedRange[] {
+  const groups = new Map<Seq, Feed[]>();
+  for (const [feed, after] of starts) {
+    const feeds = groups.get(after);
+    if (feeds) feeds.push(feed);
+    else groups.set(after, [feed]);
+  }
+  return [...groups].map(([after, feeds]) => ({ feeds, after }));
+}
+
+/** Whether a record in these feeds is the client's to see. */
+export function isHeld({ held }: Subscription, feeds: readonly Feed[]): boolean {
+  return feeds.some((feed) => held.has(feed));
+}
+
+/** Whether the client has had a checkpoint with each feed it holds. */
+export function isCovered({ held, checkpoint }: Subscription): boolean {
+  for (const { cover } of held.values()) if (cover > checkpoint) return false;
+  return true;
+}
+
+const WHOLE: readonly number[] = [];
+
+/** The fields the client must be sent of a record; empty: the whole record; undefined: nothing. */
+export function putDue(subscription: Subscription, entry: MainEntry): readonly number[] | undefined {
+  const { held, position, checkpoint } = subscription;
+  let isDue = false;
+  let isCovered = false;
+  for (const feed of entry.feeds) {
+    const standing = held.get(feed);
+    if (standing === undefined) continue;
+    if (entry.seq > Math.max(position, standing.floor)) isDue = true;
+    if (standing.cover <= checkpoint) isCovered = true;
+  }
+  if (!isDue) return undefined;
+  return isCovered ? fieldsSince(entry, checkpoint) : WHOLE;
+}
+
+/**
+ * The fields that changed after `base`, for a client that has all of a feed of the record up to there; empty: the
+ * record must be whole, because it is new there, or nothing visible changed and a delta can't say so.
+ */
+export function fieldsSince({ since, marks }: MainEntry, base: Seq): readonly number[] {
+  if (since > base) return WHOLE;
+  const changed: number[] = [];
+  for (const [field, seq] of marks) if (seq > base) changed.push(field);
+  return changed.sort((a, b) => a - b);
+}
+
+/** Whether the client must hear that a record left this feed, unless it holds the record through another. */
+export function removeDue(subscription: Subscription, { key, seq }: LeaverEntry): boolean {
+  const standing = subscription.held.get(key.f);
+  return standing !== undefined && seq > removesAfter(subscription, standing);
+}
+
+/** As `removeDue`, for an entry of feeds taken away. A leaver is suppressed if the record is held; see `isHeld`. */
+export function revokeDue(subscription: Subscription, entry: MainEntry | LeaverEntry): boolean {
+  const { leaving } = subscription;
+  if (entry.kind === "main") {
+    return (
+      !isHeld(subscription, entry.feeds) &&
+      entry.feeds.some((feed) => (leaving.get(feed)?.done ?? Number.POSITIVE_INFINITY) < entry.seq)
+    );
+  }
+  const standing = leaving.get(entry.key.f);
+  return standing !== undefined && entry.seq > Math.max(standing.done, standing.join);
+}
+
+/** Everything up to `position` is delivered. */
+export function moved(before: Subscription, position: Seq): Subscription {
+  return position === before.position ? before : { ...before, position };
+}
+
+/** The client has heard of everything up to `position`, in feeds taken away, too. */
+export function checkpointed(before: Subscription, position: Seq): Subscription {
+  return { ...before, position, checkpoint: position };
+}
+
+/** The removes of entries up to `seq` are sent. */
+export function removedUpTo(before: Subscription, seq: Seq): Subscription {
+  const leaving = new Map(
+    [...before.leaving].map(([feed, { done, join }]) => [feed, { done: Math.max(done, seq), join }]),
+  );
+  return { ...before, leaving };
+}
+
+/** The last remove is sent: the client has nothing left of the feeds taken away. */
+export function left(before: Subscription): Subscription {
+  return { ...before, leaving: new Map() };
+}
