@@ -47,11 +47,9 @@ afterEach(async () => {
   await database.drop();
 });
 
-it.each([1, 2, 3])(
-  "converges, run %i",
-  async (run) => {
-    const seed = seedOf(run);
-    console.info(`seed ${seed}`);
+it.each([1, 2, 3].map(seedOf))(
+  "converges, seed %s",
+  async (seed) => {
     const schema = readSchema(await loadDescriptorSet(DEMO_SCHEMA));
     const todos = schema.collections.get("todos");
     if (!todos) throw new Error("the demo has todos");
