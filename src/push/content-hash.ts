@@ -3,6 +3,7 @@
 // order its fields were written, nor values it sent along without naming them as changed.
 import { createHash } from "node:crypto";
 import type { Mutation } from "../model/mutation.ts";
+import type { SourceDocument } from "../mongo/source-document.ts";
 import type { Collection, Field } from "../schema/collection.ts";
 import { encodeField } from "../schema/encode-document.ts";
 import type { Intent } from "./intent.ts";
@@ -18,7 +19,7 @@ export function contentHash(
     const bytes = typeof part === "string" ? Buffer.from(part) : part;
     hash.update(`${bytes.length}:`).update(bytes);
   };
-  const addFields = (fields: readonly Field[], document: Readonly<Record<string, unknown>>) => {
+  const addFields = (fields: readonly Field[], document: SourceDocument) => {
     for (const field of fields) {
       add(String(field.number));
       add(encodeField(collection, field, document));
@@ -29,7 +30,12 @@ export function contentHash(
   if (intent.kind !== "delete") addFields(intent.fields, intent.document);
   if (intent.kind !== "create" && intent.base !== undefined) {
     add("base");
-    addFields(intent.kind === "update" ? intent.fields : collection.fields, intent.base);
+    addFields(intent.kind === "update" ? intent.fields : fieldsIn(collection, intent.base), intent.base);
   }
   return hash.digest();
+}
+
+/** The fields a document has: without those at their default, so that a field added to the schema changes no hash. */
+export function fieldsIn(collection: Collection, document: SourceDocument): Field[] {
+  return collection.fields.filter((field) => encodeField(collection, field, document).length > 0);
 }

@@ -83,8 +83,9 @@ function withoutRepeats(prepared: readonly Prepared[]): Step[] {
 function receiptOf(step: Step, pushed: ReadonlyMap<string, Receipt>): Receipt {
   if (step.kind === "refused") return tellNotAttempted(step.mutation, step.recordId);
   const { mutation, recordId } = step.read;
-  const receipt = pushed.get(mutation.mutationId) ?? tellNotAttempted(mutation, recordId);
-  return step.kind === "repeat" && isDone(receipt) ? { ...receipt, replayed: true } : receipt;
+  const receipt = pushed.get(mutation.mutationId);
+  if (receipt === undefined) return tellNotAttempted(mutation, recordId);
+  return step.kind === "repeat" ? { ...receipt, replayed: true } : receipt;
 }
 
 function isDone({ outcome }: Receipt): boolean {

@@ -6,11 +6,10 @@ import type { RecordForm } from "../model/record-form.ts";
 import type { SourceKey } from "../mongo/source-document.ts";
 import type { Collection, Field } from "../schema/collection.ts";
 import { documentOf } from "../schema/document-of.ts";
-import { encodeField } from "../schema/encode-document.ts";
 import { MisfitRecord, type PushedRecord, readPushed } from "../schema/pushed-record.ts";
 import { keyOf, recordIdOf } from "../schema/record-id.ts";
 import type { Schema } from "../schema/schema.ts";
-import { contentHash } from "./content-hash.ts";
+import { contentHash, fieldsIn } from "./content-hash.ts";
 import type { Intent } from "./intent.ts";
 import { Refused } from "./refused.ts";
 
@@ -54,8 +53,7 @@ function readIntent(collection: Collection, recordId: string, kind: MutationKind
   switch (kind.case) {
     case "create": {
       const document = documentOf(collection, read(kind.record, "create.record").message);
-      const fields = collection.fields.filter((field) => encodeField(collection, field, document).length > 0);
-      return { kind: "create", fields, document };
+      return { kind: "create", fields: fieldsIn(collection, document), document };
     }
     case "update": {
       const pushed = read(kind.record, "update.record");

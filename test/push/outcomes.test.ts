@@ -322,6 +322,21 @@ test("push: ObjectId ids in any case → canonical lower case in receipt and doc
   expect(await fixture.database.source.collection("items").countDocuments()).toBe(0);
 });
 
+test("push: int64 ids and values → exact, whatever integer type the document has", async () => {
+  const counters = fixture.database.source.collection<{ _id: Long | number }>("counters");
+  const id = "9007199254740993";
+  const owned = { ownerId: "ana", count: id };
+  expect(await sendOne(fixture, create(id, owned, { collection: "counters" }))).toMatchObject({
+    outcome: "APPLIED",
+  });
+  const exact = await counters.findOne({}, { promoteLongs: false });
+  expect(exact).toMatchObject({ _id: Long.fromString(id), count: Long.fromString(id) });
+  await counters.insertOne({ _id: 7, ownerId: "ana", count: 1 } as never);
+  const one = update("7", { count: id }, { count: "1" }, { collection: "counters" });
+  expect(await sendOne(fixture, one)).toMatchObject({ outcome: "APPLIED", recordId: "7" });
+  expect(await counters.countDocuments()).toBe(2);
+});
+
 test("push: conflicts keep base, current and proposed values in the ledger", async () => {
   await noteOf("audit", { title: "theirs" });
   const one = update("audit", { title: "mine" }, { title: "tea" }, { madeAtMs: 1_700_000_000_000 });
