@@ -4,10 +4,18 @@ import type { Entry, LeaverKey, RecordKey } from "../log/entry.ts";
 import type { Grant } from "../log/grants.ts";
 import type { Quarantined } from "../log/quarantine.ts";
 import type { Seq } from "../model/seq.ts";
-import { changeOf, type LoggedRecord, type RecordState, type Writing } from "./record-change.ts";
+import {
+  changeOf,
+  type LoggedRecord,
+  type RecordChange,
+  type RecordState,
+  type Writing,
+} from "./record-change.ts";
 
 export interface DraftedRecord {
   readonly key: RecordKey;
+  /** The key as text (see record-key.ts). */
+  readonly text: string;
   readonly logged: LoggedRecord;
   readonly state: RecordState;
 }
@@ -20,6 +28,8 @@ export interface Draft {
   readonly empty: boolean;
   readonly quarantines: boolean;
   readonly head: Seq;
+  /** What the log has of the records afterwards, by their texts. */
+  readonly written: ReadonlyMap<string, LoggedRecord>;
   /** What the append writes. */
   contents(): Omit<Append, "base" | "state">;
 }
@@ -42,12 +52,13 @@ export function createDraft(head: Seq, { recordsMax, bytesMax }: DraftLimits): D
   const grantDrops: RecordKey[] = [];
   const quarantine: Quarantined[] = [];
   const quarantineDrops: RecordKey[] = [];
-  let records = 0;
+  const written = new Map<string, LoggedRecord>();
   let bytes = 0;
   return {
-    add({ key, logged, state }, writing) {
+    written,
+    add({ key, text, logged, state }, writing) {
       const change = changeOf({ key, logged, state, seq: head + entries.length + 1 }, writing);
-      records++;
+      written.set(text, afterwards(logged, change, writing));
       for (const entry of change.entries) {
         entries.push(entry);
         if (entry.kind === "main") bytes += entry.record.length;
@@ -65,7 +76,9 @@ export function createDraft(head: Seq, { recordsMax, bytesMax }: DraftLimits): D
     },
     get full() {
       return (
-        records >= recordsMax || bytes >= bytesMax || entries.length >= ENTRIES_PER_RECORD_MAX * recordsMax
+        written.size >= recordsMax ||
+        bytes >= bytesMax ||
+        entries.length >= ENTRIES_PER_RECORD_MAX * recordsMax
       );
     },
     get empty() {
@@ -88,5 +101,19 @@ export function createDraft(head: Seq, { recordsMax, bytesMax }: DraftLimits): D
       quarantine,
       quarantineDrops,
     }),
+  };
+}
+
+function afterwards(
+  logged: LoggedRecord,
+  change: RecordChange,
+  { load = 0, generation }: Writing,
+): LoggedRecord {
+  const last = change.entries.at(-1);
+  const kept = change.stamped && logged.main ? { ...logged.main, load, schema: generation } : logged.main;
+  return {
+    main: last?.kind === "main" ? last : change.departed ? undefined : kept,
+    grant: change.grant === "dropped" ? undefined : (change.grant ?? logged.grant),
+    quarantined: change.quarantine === undefined ? logged.quarantined : change.quarantine !== "healed",
   };
 }

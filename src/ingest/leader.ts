@@ -78,9 +78,11 @@ async function claim(options: LeaderOptions): Promise<Leader> {
   const writer = createLogWriter({ ...options, state, position, onCommit });
   const { collections } = schema;
   const access = { log, source, collections, logger, mayBeQuarantined: () => mayBeQuarantined };
-  const records = createRecordReader({ ...access, state: () => writer.state });
+
+  const records = createRecordReader({ ...access, state: () => writer.state, written: writer.written });
   const load = createLoad({ log, schema, writer, source, records, settings, lookedUpAt: now });
-  await writer.commit(await claimOf(options, { writer, load }));
+  await writer.begin(await claimOf(options, { writer, load }));
+  await writer.flush();
   logger.info({ term: writer.state.term, head: writer.state.head }, "leading");
   return Object.assign(leader, { writer, records, source, load, schema, settings });
 }
@@ -124,7 +126,7 @@ function tell({ status, onAppend, logger }: LeaderOptions, committed: CommittedA
 
 async function startOver({ schema }: LeaderOptions, { writer, load, source }: Leader): Promise<void> {
   writer.moveTo({ time: await source.now(), token: undefined });
-  await writer.commit({ collections: load.restart([...schema.collections.keys()], "lost") });
+  await writer.begin({ collections: load.restart([...schema.collections.keys()], "lost") });
 }
 
 async function follow(options: LeaderOptions, leader: Leader, signal: AbortSignal): Promise<void> {
@@ -147,6 +149,7 @@ async function follow(options: LeaderOptions, leader: Leader, signal: AbortSigna
       await upkeep.step();
       await report(options, leader);
     }
+    await writer.flush();
   } finally {
     await tail.close();
   }
@@ -155,6 +158,8 @@ async function follow(options: LeaderOptions, leader: Leader, signal: AbortSigna
 async function fill(tail: ChangeTail, writer: LogWriter, awaitMs: number): Promise<void> {
   await tail.fill(awaitMs);
   if (tail.reached) writer.moveTo(tail.reached);
+  // With nothing else to do, a commit that failed must not go unnoticed.
+  if (tail.waiting === 0) await writer.flush();
 }
 
 async function report({ status, log }: LeaderOptions, leader: Leader): Promise<void> {

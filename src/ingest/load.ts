@@ -126,12 +126,12 @@ async function write({ writer, schema }: Loading, next: LoadingState, page: Page
   let draft = writer.draft();
   for (const record of drafted) {
     if (draft.full) {
-      await writer.commit({ draft, readAt });
+      await writer.begin({ draft, readAt });
       draft = writer.draft();
     }
     draft.add(record, writing);
   }
-  await writer.commit({ draft, readAt, collections: new Map([[next.name, { ...next, load: progress }]]) });
+  await writer.begin({ draft, readAt, collections: new Map([[next.name, { ...next, load: progress }]]) });
 }
 
 async function lookUp(
@@ -141,6 +141,8 @@ async function lookUp(
 ): Promise<boolean> {
   if (loading.missing?.name === next.name) return forgetMissing(loading, next, loading.missing);
   const { writer } = loading;
+  // What is unmet is read from the log itself.
+  await writer.flush();
   for (const phase of phasesFrom(next.load.phase)) {
     const last = phase === next.load.phase ? next.load.last : undefined;
     const page = { collection: next.name, after: last, max: loading.settings.recordsMax };
@@ -153,7 +155,7 @@ async function lookUp(
   }
   if (collection && writer.position.time.lessThan(loading.lookedUp)) return false;
   const done = collection ? { ...next, load: undefined } : undefined;
-  await writer.commit({ collections: new Map([[next.name, done]]) });
+  await writer.begin({ collections: new Map([[next.name, done]]) });
   return true;
 }
 

@@ -1,15 +1,17 @@
-// The log's writer while this node leads: the state it knows to be the log's, where in the stream it stands, and
-// commits one after another. A position without changes is kept in memory and stored with the next append, or when
-// someone waits for it: a push (P4), or readers who must not see checkpoints before.
+// The log's writer while this node leads: the state it makes of the log, where in the stream it stands, and commits
+// one after another, the last of which may still be on its way while the next is prepared. A position without changes
+// is kept in memory and stored with the next append, or when someone waits for it: a push (P4), or readers who must
+// not see checkpoints before.
 import { randomUUID } from "node:crypto";
 import type { Timestamp } from "mongodb";
-import { append, type CommittedAppend } from "../log/append.ts";
+import { type Append, append, type CommittedAppend, stateAfter } from "../log/append.ts";
 import type { LeaverKey } from "../log/entry.ts";
 import type { Log } from "../log/log.ts";
 import { type CollectionState, type LogState, NOT_YET_KNOWN } from "../log/state.ts";
 import type { Clock } from "../model/clock.ts";
 import { later, type Position } from "./cluster-time.ts";
 import { createDraft, type Draft } from "./draft.ts";
+import type { LoggedRecord } from "./record-change.ts";
 import type { IngestSettings } from "./settings.ts";
 
 /** What a commit writes beside the draft. */
@@ -25,7 +27,7 @@ export interface Commit {
 }
 
 export interface LogWriter {
-  /** As last committed. */
+  /** As committed last, or being committed. */
   readonly state: LogState;
   /** Everything up to here has been taken from the stream and is in the log. */
   readonly position: Position;
@@ -36,8 +38,12 @@ export interface LogWriter {
   moveTo(position: Position): void;
   /** A push waits until the clock has reached this time. */
   expect(time: Timestamp): void;
-  /** @throws FencedError when another node has written; whatever the database throws. */
-  commit(commit: Commit): Promise<void>;
+  /** What the last commit makes of a record: a read of the log while it is on its way may miss that. */
+  written(text: string): LoggedRecord | undefined;
+  /** Begins a commit once the one before is done. @throws what `flush` throws for the one before. */
+  begin(commit: Commit): Promise<void>;
+  /** Waits for the commit on its way. @throws FencedError when another node has written; whatever the database throws. */
+  flush(): Promise<void>;
   /** Stores the position if someone waits for it or it has not been stored for long. */
   persistIfDue(): Promise<void>;
 }
@@ -57,30 +63,40 @@ export function createLogWriter({ log, clock, settings, onCommit, ...start }: Lo
   let { state, position } = start;
   let expected: Timestamp | undefined;
   let storedAtMs = clock.nowMs();
+  let committing: Promise<void> = Promise.resolve();
+  let written: Draft["written"] | undefined;
   const limits = { recordsMax: settings.recordsMax, bytesMax: settings.appendBytesMax };
 
-  async function commit(change: Commit): Promise<void> {
-    const { draft, readAt, drops } = change;
+  function nextState({ draft, readAt, collections, state: given }: Commit): Append["state"] {
     const { time, token } = position;
     const known = state.settledAfter?.equals(NOT_YET_KNOWN) ? undefined : state.settledAfter;
     const settledAfter = readAt ? later(readAt, known) : known;
-    const next = {
-      ...change.state,
+    return {
+      ...given,
       clock: time,
       resumeToken: token,
       settledAfter: settledAfter?.greaterThan(time) ? settledAfter : undefined,
-      collections: withCollections(state.collections, change.collections),
+      collections: withCollections(state.collections, collections),
       head: draft?.head ?? state.head,
     };
-    const committed = await append(
-      log,
-      { base: state, state: next, ...(drops && { drops }), ...draft?.contents() },
-      randomUUID(),
-    );
-    state = committed.state;
+  }
+
+  async function begin(commit: Commit): Promise<void> {
+    await flush();
+    const { draft, drops } = commit;
+    const nonce = randomUUID();
+    const change = { base: state, state: nextState(commit), ...(drops && { drops }), ...draft?.contents() };
+    state = stateAfter(change, nonce);
+    written = draft?.written;
     storedAtMs = clock.nowMs();
-    if (expected && time.greaterThanOrEqual(expected)) expected = undefined;
-    onCommit(committed, change);
+    if (expected && position.time.greaterThanOrEqual(expected)) expected = undefined;
+    committing = append(log, change, nonce).then((committed) => onCommit(committed, commit));
+    // Whoever flushes learns of a failure.
+    committing.catch(() => {});
+  }
+
+  async function flush(): Promise<void> {
+    await committing;
   }
 
   function isDue(): boolean {
@@ -107,9 +123,11 @@ export function createLogWriter({ log, clock, settings, onCommit, ...start }: Lo
     expect(time) {
       expected = expected ? later(time, expected) : time;
     },
-    commit,
+    written: (text) => written?.get(text),
+    begin,
+    flush,
     async persistIfDue() {
-      if (isDue()) await commit({});
+      if (isDue()) await begin({});
     },
   };
 }

@@ -1,6 +1,6 @@
 // What a record's new state changes in the log, as a pure function: entries with their seqs, drops, grant, quarantine.
 // One entry per feed left, then the main entry, so that each has a seq of its own and the main entry the highest.
-import type { Entry, LeaveReason, LeaverKey, MainEntry, RecordKey } from "../log/entry.ts";
+import type { Entry, LeaveReason, LeaverEntry, LeaverKey, MainEntry, RecordKey } from "../log/entry.ts";
 import type { Grant } from "../log/grants.ts";
 import type { Quarantined } from "../log/quarantine.ts";
 import { type Feed, feedOf } from "../model/feed.ts";
@@ -40,6 +40,8 @@ export interface RecordChange {
   /** The main entry among `entries`, if it replaces none. */
   readonly created: Entry | undefined;
   readonly drops: ReadonlyArray<RecordKey | LeaverKey>;
+  /** The main entry is dropped. */
+  readonly departed: boolean;
   /** The main entry stays as it is, but must say that the load has met it. */
   readonly stamped: boolean;
   readonly grant: Grant | "dropped" | undefined;
@@ -68,9 +70,8 @@ export function changeOf(step: RecordStep, writing: Writing): RecordChange {
     const quarantine = logged.quarantined ? "healed" : undefined;
     return { ...entriesOf({ ...step, feeds, encoded: state.encoded }, writing), grant, quarantine };
   }
-  const gone = departed(step, logged.main?.feeds ?? [], { reason: "DELETED", writing });
   const quarantine = quarantineChange(step, state, writing);
-  return { ...gone, created: undefined, stamped: false, grant, quarantine };
+  return { ...departed(step, "DELETED", writing), grant, quarantine };
 }
 
 function fitting(state: RecordState, writing: Writing): RecordState {
@@ -94,20 +95,17 @@ interface Present extends RecordStep {
   readonly encoded: EncodedRecord;
 }
 
-type EntryChange = Pick<RecordChange, "entries" | "created" | "drops" | "stamped">;
+type EntryChange = Pick<RecordChange, "entries" | "created" | "drops" | "departed" | "stamped">;
 
 function entriesOf(step: Present, writing: Writing): EntryChange {
   const { feeds, logged } = step;
-  if (feeds.length === 0) {
-    const left = departed(step, logged.main?.feeds ?? [], { reason: "LEFT_SCOPE", writing });
-    return { ...left, created: undefined, stamped: false };
-  }
+  if (feeds.length === 0) return departed(step, "LEFT_SCOPE", writing);
   return logged.main ? replaced(step, logged.main, writing) : entered(step, writing);
 }
 
 function entered({ key, seq, feeds, encoded }: Present, writing: Writing): EntryChange {
   const main = mainEntry({ key, feeds, encoded, seq, since: seq, marks: NO_MARKS }, writing);
-  return { entries: [main], created: main, drops: feeds.map((f) => leaverKey(key, f)), stamped: false };
+  return { ...UNCHANGED, entries: [main], created: main, drops: feeds.map((f) => leaverKey(key, f)) };
 }
 
 function replaced(step: Present, old: MainEntry, writing: Writing): EntryChange {
@@ -119,22 +117,16 @@ function replaced(step: Present, old: MainEntry, writing: Writing): EntryChange 
   const withheld = old.schema < writing.oldestReadable;
   if (joined.length + left.length + changed.length === 0 && !withheld) {
     const met = old.load === writing.load && old.schema === writing.generation;
-    const stamped = writing.loading && !met;
-    return { entries: [], created: undefined, drops: [], stamped };
+    return { ...UNCHANGED, stamped: writing.loading && !met };
   }
-  const { entries: leavers } = departed(step, left, { reason: "LEFT_SCOPE", writing });
+  const leavers = leaversOf(step, left, { recordId: old.recordId, reason: "LEFT_SCOPE", writing });
   const seq = step.seq + leavers.length;
   const fresh = joined.length > 0;
   const marks = fresh
     ? NO_MARKS
     : new Map([...old.marks, ...changed.map((field): [number, Seq] => [field, seq])]);
   const main = mainEntry({ key, feeds, encoded, seq, since: fresh ? seq : old.since, marks }, writing, old);
-  return {
-    entries: [...leavers, main],
-    created: undefined,
-    drops: joined.map((f) => leaverKey(key, f)),
-    stamped: false,
-  };
+  return { ...UNCHANGED, entries: [...leavers, main], drops: joined.map((f) => leaverKey(key, f)) };
 }
 
 function differing(old: MainEntry, { bytes }: EncodedRecord, { collection }: Writing): number[] {
@@ -144,6 +136,13 @@ function differing(old: MainEntry, { bytes }: EncodedRecord, { collection }: Wri
 }
 
 const NO_MARKS: ReadonlyMap<number, Seq> = new Map();
+const UNCHANGED: EntryChange = {
+  entries: [],
+  created: undefined,
+  drops: [],
+  departed: false,
+  stamped: false,
+};
 
 interface NewMain {
   readonly key: RecordKey;
@@ -166,23 +165,23 @@ function mainEntry({ encoded, ...main }: NewMain, writing: Writing, old?: MainEn
   };
 }
 
-/** Leavers for feeds of the old main entry; the entry is dropped if these are all of them. */
-function departed(
-  { key, logged: { main }, seq }: RecordStep,
+/** The record leaves all its feeds. */
+function departed(step: RecordStep, reason: LeaveReason, writing: Writing): EntryChange {
+  const { main } = step.logged;
+  if (!main) return UNCHANGED;
+  const entries = leaversOf(step, main.feeds, { recordId: main.recordId, reason, writing });
+  return { ...UNCHANGED, entries, drops: [step.key], departed: true };
+}
+
+function leaversOf(
+  { key, seq }: RecordStep,
   feeds: readonly Feed[],
-  { reason, writing }: { reason: LeaveReason; writing: Writing },
-): Pick<RecordChange, "entries" | "drops"> {
-  if (!main) return { entries: [], drops: [] };
-  const entries = feeds.map((feed, index): Entry => {
-    const leaver = {
-      kind: "leaver",
-      key: leaverKey(key, feed),
-      recordId: main.recordId,
-      seq: seq + index,
-    } as const;
-    return { ...leaver, reason, atMs: writing.atMs, schema: writing.generation };
+  { recordId, reason, writing }: { recordId: string; reason: LeaveReason; writing: Writing },
+): LeaverEntry[] {
+  const { atMs, generation: schema } = writing;
+  return feeds.map((feed, index) => {
+    return { kind: "leaver", key: leaverKey(key, feed), recordId, seq: seq + index, reason, atMs, schema };
   });
-  return { entries, drops: feeds.length === main.feeds.length ? [key] : [] };
 }
 
 function leaverKey({ c, k }: RecordKey, f: Feed): LeaverKey {

@@ -42,6 +42,8 @@ export interface RecordReaderOptions {
   /** Whether any record may be in quarantine: spares a look-up in every cycle. */
   readonly mayBeQuarantined: () => boolean;
   readonly state: () => LogState;
+  /** What an append on its way makes of a record. */
+  readonly written: (text: string) => LoggedRecord | undefined;
 }
 
 export function createRecordReader(options: RecordReaderOptions): RecordReader {
@@ -49,7 +51,7 @@ export function createRecordReader(options: RecordReaderOptions): RecordReader {
     async read(keys, at) {
       const [found, logged] = await Promise.all([findAll(options, keys, at), readLog(options, keys)]);
       if (!found || !logged) return undefined;
-      return { records: draft(keys, found.states, logged), at: found.at };
+      return { records: drafted(keys, found.states, logged), at: found.at };
     },
     async readLogged(collection, documents) {
       const states = new Map<string, RecordState>();
@@ -58,11 +60,11 @@ export function createRecordReader(options: RecordReaderOptions): RecordReader {
         states.set(recordText(collection.name, document._id), stateOf(options, collection, document));
       }
       const logged = await readLog(options, keys);
-      return logged && draft(keys, states, logged);
+      return logged && drafted(keys, states, logged);
     },
     async readAbsent(keys) {
       const logged = await readLog(options, keys);
-      return logged && draft(keys, new Map(), logged);
+      return logged && drafted(keys, new Map(), logged);
     },
   };
 }
@@ -88,15 +90,12 @@ const ABSENT: RecordState = { kind: "absent" };
 const NOT_LOGGED: LoggedRecord = { main: undefined, grant: undefined, quarantined: false };
 
 type States = ReadonlyMap<string, RecordState>;
+type LoggedRecords = (text: string) => LoggedRecord;
 
-function draft(
-  keys: readonly RecordKey[],
-  states: States,
-  logged: ReadonlyMap<string, LoggedRecord>,
-): DraftedRecord[] {
+function drafted(keys: readonly RecordKey[], states: States, logged: LoggedRecords): DraftedRecord[] {
   return keys.map((key) => {
     const text = recordText(key.c, key.k);
-    return { key, state: states.get(text) ?? ABSENT, logged: logged.get(text) ?? NOT_LOGGED };
+    return { key, text, state: states.get(text) ?? ABSENT, logged: logged(text) };
   });
 }
 
@@ -139,9 +138,9 @@ function stateOf({ logger }: RecordReaderOptions, collection: Collection, docume
 }
 
 async function readLog(
-  { log, collections, mayBeQuarantined, state }: RecordReaderOptions,
+  { log, collections, mayBeQuarantined, state, written }: RecordReaderOptions,
   keys: readonly RecordKey[],
-): Promise<Map<string, LoggedRecord> | undefined> {
+): Promise<LoggedRecords | undefined> {
   // While a collection loads, grants of a rule that it no longer has may be left.
   const loading = new Set(
     state()
@@ -163,5 +162,5 @@ async function readLog(
   for (const main of mains) add(main.key, { main });
   for (const grant of grants) add(grant.key, { grant });
   for (const key of quarantined) add(key, { quarantined: true });
-  return logged;
+  return (text) => written(text) ?? logged.get(text) ?? NOT_LOGGED;
 }

@@ -123,7 +123,7 @@ async function appendRecords(
     written = { ...written, readAt, passedOver: passedOver || written.passedOver };
     for (const record of present) {
       if (written.draft.full) {
-        await writer.commit({ draft: written.draft, readAt });
+        await writer.begin({ draft: written.draft, readAt });
         written = { ...written, draft: writer.draft() };
       }
       written.draft.add(record, writingOf(record.key.c));
@@ -156,5 +156,5 @@ async function finish(
   if (closed && last) writer.moveTo({ time: group.time, token: last.token });
   const restarts = load.restart([...replaced], "replaced");
   if (draft.empty && !passedOver && restarts.size === 0) return;
-  await writer.commit({ draft, readAt, collections: restarts });
+  await writer.begin({ draft, readAt, collections: restarts });
 }

@@ -28,11 +28,12 @@ export function createUpkeep({ log, writer, clock, settings }: UpkeepOptions): U
   return {
     async step() {
       if (clock.nowMs() < dueAtMs) return;
+      await writer.flush();
       const beforeMs = millisecondsOf(writer.position.time) - settings.tombstoneDays * DAY_MS;
       const leavers = await readLeaversBefore(log, beforeMs, settings.recordsMax);
       if (leavers.length > 0) {
         const horizon = Math.max(writer.state.horizon, ...leavers.map(({ seq }) => seq));
-        await writer.commit({ drops: leavers.map(({ key }) => key), state: { horizon } });
+        await writer.begin({ drops: leavers.map(({ key }) => key), state: { horizon } });
       }
       if (leavers.length === settings.recordsMax) return;
       await dropFeedSetsBefore(log, beforeMs);

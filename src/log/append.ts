@@ -53,9 +53,7 @@ const ATTEMPTS_MAX = 5;
  * @throws FencedError when `base` is no longer the state; the driver's error when the database stays unreachable.
  */
 export async function append(log: Log, change: Append, nonce: string): Promise<CommittedAppend> {
-  const revision = change.base.revision + 1;
-  const grantsRevision = changesGrants(change) ? revision : change.base.grantsRevision;
-  const state: LogState = { ...change.base, ...change.state, revision, grantsRevision, nonce };
+  const state = stateAfter(change, nonce);
   invariant(
     seqsAreDense(change.entries ?? [], change.base.head, state.head),
     "entries fill (base.head, head]",
@@ -74,6 +72,13 @@ export async function append(log: Log, change: Append, nonce: string): Promise<C
       if (attempt === ATTEMPTS_MAX) throw error;
     }
   }
+}
+
+/** The state an append makes of its base: known before it is committed. */
+export function stateAfter(change: Append, nonce: string): LogState {
+  const revision = change.base.revision + 1;
+  const grantsRevision = changesGrants(change) ? revision : change.base.grantsRevision;
+  return { ...change.base, ...change.state, revision, grantsRevision, nonce };
 }
 
 function committed(change: Append, state: LogState, time: Timestamp): CommittedAppend {
