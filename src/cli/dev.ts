@@ -84,7 +84,7 @@ async function tellReady({ config, tidemark, terminal, asJson, isDemo }: Ready):
   const ready = JSON.stringify({ url, mongodbUri, pid: process.pid });
   await mkdir(config.dataFolder, { recursive: true });
   await writeFile(readyFile(config), `${ready}\n`, { mode: 0o600 });
-  const { records } = tidemark.status();
+  const records = await tidemark.countEntries();
   terminal.out.write(
     asJson ? `${ready}\n` : whatToTry({ url, mongodbUri, isDemo, records: grouped(records) }),
   );

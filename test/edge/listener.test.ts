@@ -237,7 +237,7 @@ test("listener: close, and calls that never end → cut after the grace", async 
   let started = 0;
   const { port, listener } = await start({}, (request, response) => {
     request.resume();
-    response.writeHead(200);
+    response.statusCode = 200;
     started++;
   });
   const session = dialHttp2(port);

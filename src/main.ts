@@ -1,0 +1,236 @@
+// The wiring: starts the parts in the order they need each other, hands ingest's appends to pull, and ends them in
+// reverse. Real time enters here. Any number of nodes may run on one deployment.
+import { hostname } from "node:os";
+import type { Db, MongoClient } from "mongodb";
+import { createAuthenticator } from "./access/authenticate.ts";
+import { type Config, describeConfig, packageVersion } from "./config.ts";
+import { createEdge } from "./edge/edge.ts";
+import { listenerDefaults } from "./edge/listener.ts";
+import { loadDescriptorSet } from "./generate/load-descriptor-set.ts";
+import { startIngest } from "./ingest/ingest.ts";
+import type { IngestStatus } from "./ingest/status.ts";
+import { expireReceipts, type Ledger, openLedger } from "./ledger/ledger.ts";
+import { openLog } from "./log/log.ts";
+import type { Clock } from "./model/clock.ts";
+import type { Logger } from "./model/logger.ts";
+import { connectMongo } from "./mongo/connect.ts";
+import { startEmbedded } from "./mongo/embedded/start-embedded.ts";
+import { createPull } from "./pull/pull.ts";
+import { createPush } from "./push/push.ts";
+import { readSchema, type Schema } from "./schema/schema.ts";
+
+export interface StartOptions {
+  readonly logger: Logger;
+  /** Gets one line for humans at a time while parts start. */
+  readonly progress?: (line: string) => void;
+  /** Breaks off the start, which then rejects; later it has no effect. */
+  readonly signal?: AbortSignal;
+  /** Default: the real one. */
+  readonly clock?: Clock;
+  /** Runs on the source before it is loaded for the first time. */
+  readonly prepareSource?: (source: Db) => Promise<void>;
+}
+
+export interface Status {
+  /** The log equals the source: clients get checkpoints. */
+  readonly isSettled: boolean;
+  /** The load under way, as far as this node knows. */
+  readonly load: { readonly collection: string; readonly done: number; readonly total: number } | undefined;
+}
+
+export interface Tidemark {
+  /** Where clients on this machine reach it. */
+  readonly url: string;
+  readonly mongodbUri: string;
+  /** Resolves with a sentence if the embedded database ends by itself: nothing works any more then. */
+  readonly lost: Promise<string>;
+  status(): Status;
+  /** About how many entries the change log has. */
+  countEntries(): Promise<number>;
+  /** Drains and ends everything, within the drain time and a few seconds. Idempotent. */
+  close(): Promise<void>;
+}
+
+const HOUR_MS = 3_600_000;
+/** Node fires a longer timer at once. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
+
+export const realClock: Clock = {
+  nowMs: Date.now,
+  sleep: (ms, signal) =>
+    new Promise((resolve) => {
+      const done = () => {
+        clearTimeout(timer);
+        signal?.removeEventListener("abort", done);
+        resolve();
+      };
+      const timer = setTimeout(done, signal?.aborted ? 0 : Math.min(ms, TIMER_MS_MAX));
+      signal?.addEventListener("abort", done);
+    }),
+};
+
+/**
+ * Resolves when clients are served. It listens long before, and answers by `/readyz` what it waits for.
+ * @throws CompileError or SchemaError, with all faults, before anything is touched; EADDRINUSE; what the database says;
+ *   the signal's reason. What was started by then is ended.
+ */
+export async function startTidemark(config: Config, options: StartOptions): Promise<Tidemark> {
+  const { logger, clock = realClock, signal } = options;
+  logger.info(describeConfig(config), "starting");
+  const schema = readSchema(await loadDescriptorSet(config.schema, signal));
+  let waitingFor: readonly string[] = ["the database"];
+  const edge = createEdge({
+    clock,
+    logger,
+    version: packageVersion(),
+    receiptDays: config.receiptDays,
+    tombstoneDays: config.tombstoneDays,
+    corsOrigins: config.corsOrigins,
+    limits: { ...listenerDefaults, connectionsMax: config.connectionsMax },
+    waitingFor: () => waitingFor,
+  });
+  const parts = createParts(logger);
+  let ended: Promise<void> | undefined;
+  const end = () => {
+    ended ??= edge.close(config.drainSeconds * 1_000).then(() => parts.end());
+    return ended;
+  };
+  try {
+    const url = urlOf(config.host, await edge.listen(config.port, config.host));
+    const { client, uri, lost } = await openDatabase(config, options, parts);
+    await options.prepareSource?.(client.db(config.mongodbDb));
+    signal?.throwIfAborted();
+    waitingFor = ["the change log"];
+    const { log, ingest, pull, push } = await startServices({ config, schema, client, clock, logger, parts });
+    signal?.throwIfAborted();
+    edge.open({ schema, authenticate: createAuthenticator({ ...config, schema, clock }), pull, push });
+    waitingFor = [];
+    logger.info({ url }, "serving");
+    return {
+      url,
+      mongodbUri: uri,
+      lost,
+      status: () => statusOf(ingest.status()),
+      countEntries: () => log.entries.estimatedDocumentCount(),
+      close: end,
+    };
+  } catch (error) {
+    await end();
+    throw error;
+  }
+}
+
+interface ServicesOptions {
+  readonly config: Config;
+  readonly schema: Schema;
+  readonly client: MongoClient;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly parts: Parts;
+}
+
+/** Everything between the database and the edge. */
+async function startServices({ config, schema, client, clock, logger, parts }: ServicesOptions) {
+  const sourceDb = config.mongodbDb;
+  const log = await openLog(client, config.tidemarkDb);
+  const ledger = await openLedger(client, config.tidemarkDb, config.receiptDays);
+  const streamAgeMaxMs = config.streamMinutesMax * 60_000;
+  const pull = createPull({ schema, log, clock, logger, settings: { streamAgeMaxMs } });
+  parts.add("pull", () => pull.close());
+  const ingest = startIngest({
+    client,
+    sourceDb,
+    log,
+    schema,
+    clock,
+    logger,
+    nodeId: `${hostname()}:${process.pid}`,
+    // Saves pull of this node the round trip of reading what was just appended.
+    onAppend: (committed) => pull.onAppend(committed),
+    settings: { tombstoneDays: config.tombstoneDays },
+  });
+  parts.add("ingest", () => ingest.close());
+  parts.add("upkeep", startUpkeep({ ledger, clock, logger }));
+  const push = createPush({ client, sourceDb, log, ledger, schema, clock, logger });
+  return { log, ingest, pull, push };
+}
+
+interface Database {
+  readonly client: MongoClient;
+  readonly uri: string;
+  readonly lost: Promise<string>;
+}
+
+/** The deployment of the settings, or else an embedded one. */
+async function openDatabase(config: Config, options: StartOptions, parts: Parts): Promise<Database> {
+  const { logger, progress = () => {}, signal } = options;
+  const connection = signal ? { signal } : {};
+  const connect = async (uri: string) => {
+    const client = await connectMongo(uri, connection);
+    parts.add("database client", () => client.close());
+    return client;
+  };
+  if (config.mongodbUri !== undefined) {
+    return { client: await connect(config.mongodbUri), uri: config.mongodbUri, lost: new Promise(() => {}) };
+  }
+  const embedded = await startEmbedded({
+    dataFolder: config.dataFolder,
+    mongodPath: config.mongodBinary,
+    progress,
+    signal,
+  });
+  parts.add("embedded database", () => embedded.close());
+  void embedded.lost.then((sentence) => logger.error({}, sentence));
+  return { client: await connect(embedded.uri), uri: embedded.uri, lost: embedded.lost };
+}
+
+interface Parts {
+  add(name: string, end: () => Promise<void>): void;
+  end(): Promise<void>;
+}
+
+/** Ends in reverse what was added; a part that fails to doesn't keep the others. */
+function createParts(logger: Logger): Parts {
+  const parts: { name: string; end: () => Promise<void> }[] = [];
+  return {
+    add: (name, end) => void parts.push({ name, end }),
+    async end() {
+      for (const { name, end } of parts.splice(0).reverse()) {
+        await end().catch((error: unknown) => logger.warn({ err: error, part: name }, "did not end well"));
+      }
+    },
+  };
+}
+
+/** Forgets old receipts, hourly; nodes that do it at once do no harm. Returns what ends it. */
+function startUpkeep(options: { ledger: Ledger; clock: Clock; logger: Logger }): () => Promise<void> {
+  const { ledger, clock, logger } = options;
+  const ending = new AbortController();
+  const running = (async () => {
+    while (!ending.signal.aborted) {
+      await expireReceipts(ledger, clock.nowMs()).catch((error: unknown) =>
+        logger.warn({ err: error }, "old receipts stay for another hour"),
+      );
+      await clock.sleep(HOUR_MS, ending.signal);
+    }
+  })();
+  return () => {
+    ending.abort();
+    return running;
+  };
+}
+
+function statusOf({ settled, loads }: IngestStatus): Status {
+  const [load] = loads;
+  return {
+    isSettled: settled,
+    load: load && { collection: load.collection, done: load.done, total: load.total ?? load.done },
+  };
+}
+
+/** An address that stands for all of them, or for this machine, is best reached by name. */
+function urlOf(host: string, port: number): string {
+  const isLocal = ["0.0.0.0", "::", "127.0.0.1", "::1"].includes(host);
+  const name = host.includes(":") ? `[${host}]` : host;
+  return `http://${isLocal ? "localhost" : name}:${port}`;
+}
