@@ -111,3 +111,11 @@ export function classOf(error: unknown): ErrorClass {
   if (error.hasErrorLabel(MongoErrorLabel.RetryableWriteError)) return "unavailable";
   return "other";
 }
+
+/** BSONObjectTooLarge, and the document after an update or upsert. */
+const TOO_LARGE_CODES: ReadonlySet<number> = new Set([10_334, 17_419, 17_420]);
+
+/** Whether a `document-refused` is for its size alone. */
+export function isTooLarge(error: MongoError): boolean {
+  return TOO_LARGE_CODES.has(Number(error.code));
+}

@@ -12,7 +12,7 @@ import {
   type UpdateFilter,
 } from "mongodb";
 import { invariant } from "../model/invariant.ts";
-import { classOf } from "./error-class.ts";
+import { classOf, isTooLarge } from "./error-class.ts";
 
 /** What ties the reads and writes of one transaction together. */
 export type Session = ClientSession;
@@ -55,9 +55,6 @@ export type Refusal =
   | { readonly kind: "too-large" }
   /** A validator of the collection, or an index that can't hold the value. */
   | { readonly kind: "unfit" };
-
-/** BSONObjectTooLarge, and the document after an update or upsert. */
-const TOO_LARGE_CODES: ReadonlySet<unknown> = new Set([10_334, 17_419, 17_420]);
 
 /** The document as the session's transaction sees it, or, without a session, as a majority has it. */
 export async function readDocument(
@@ -121,7 +118,7 @@ function refusalOf(error: unknown): Refusal | undefined {
     case "duplicate-key":
       return { kind: "taken", keys: Object.keys(error["keyPattern"] ?? {}) };
     case "document-refused":
-      return { kind: TOO_LARGE_CODES.has(error.code) ? "too-large" : "unfit" };
+      return { kind: isTooLarge(error) ? "too-large" : "unfit" };
     default:
       return undefined;
   }

@@ -1,9 +1,9 @@
 // Pushes a request's mutations all or nothing, in one transaction with their receipts. If one isn't applied or merged,
 // nothing is written, and those not to blame are NOT_ATTEMPTED, without a trace: they may be sent again under their ids.
 //
-// Who is to blame keeps its outcome, and has it recorded: its client was told that it isn't and won't be applied, so a
-// copy of the request arriving later must not apply it. That is every mutation refused by itself, or, if there is none,
-// the first one the transaction can't take; what would come after it was never tried in the state it was meant for.
+// To blame is every mutation refused by itself or by its receipt, or else the first one the transaction can't take: what
+// would come after that was never tried in the state it was meant for. That one's receipt is recorded: its client was
+// told that it isn't and won't be applied, so a copy of the request arriving later must not apply it.
 import { insertReceipt, ReceiptExists } from "../ledger/ledger.ts";
 import { commitClockOf } from "../model/commit-clock.ts";
 import type { Receipt } from "../model/receipt.ts";

@@ -1,10 +1,8 @@
 // Pushes mutations one by one, each in a transaction of its own with its receipt, in the request's order: a later one
-// sees what an earlier one did. Whatever fails a call, what it committed until then has receipts and is replayed when
-// the same mutations are sent again.
-//
-// What is recorded: all that the database had a part in deciding, refusals too, so that a copy of a mutation arriving
-// late, in whatever state, can't do what its client was told would never be done. What a mutation is refused for by
-// itself (refuse-intent.ts) isn't recorded.
+// sees what an earlier one did. Whatever fails a call, what it committed until then is replayed when sent again.
+// Recorded is all the database had a part in deciding, refusals too, so that a copy arriving late, in whatever state,
+// can't do what its client was told would never be done. What a mutation is refused for by itself (refuse-intent.ts)
+// leaves no trace: it would be refused again.
 import { findReceipts, insertReceipt, ReceiptExists } from "../ledger/ledger.ts";
 import { commitClockOf } from "../model/commit-clock.ts";
 import type { Receipt } from "../model/receipt.ts";

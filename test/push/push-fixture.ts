@@ -35,7 +35,7 @@ export interface PushFixture {
 
 let schema: Promise<Schema> | undefined;
 
-export function pushSchema(): Promise<Schema> {
+function pushSchema(): Promise<Schema> {
   schema ??= compileProtos(fileURLToPath(new URL("protos", import.meta.url))).then(readSchema);
   return schema;
 }
