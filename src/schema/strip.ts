@@ -37,7 +37,11 @@ function typesOf(file: FileDescriptorProto): string[] {
   return types.map((type) => `.${file.package}.${type.name}`);
 }
 
+/** Other projects' files, where no rule of Tidemark's can be. */
+const foreign = /^(google\/protobuf|buf\/validate)\//;
+
 function stripFile(original: FileDescriptorProto, ruleTypes: ReadonlySet<string>): FileDescriptorProto {
+  if (foreign.test(original.name)) return original;
   const file = clone(FileDescriptorProtoSchema, original);
   const removals: Removal[] = [];
   for (const [index, message] of file.messageType.entries()) stripMessage(message, [4, index], removals);

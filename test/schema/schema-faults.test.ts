@@ -246,7 +246,7 @@ const cases: readonly Case[] = [
       "Inner x = 2;",
       'message Inner { option (buf.validate.message).cel = {id: "a" expression: "this.y ==" message: "m"}; string y = 1; }',
     ),
-    faults: ["1: a validation rule of Thing can't be compiled"],
+    faults: ["2: a validation rule of Inner can't be compiled"],
   },
   {
     title: "a validation rule for another type",
