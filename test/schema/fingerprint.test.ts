@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { readSchema, type Schema } from "../../src/schema/schema.ts";
 import { acme, acmeSet } from "./acme.ts";
-import { compileAll } from "./fault-cases.ts";
+import { compileAll } from "./compile-cases.ts";
 
 const base = `message Thing {
   option (tidemark.v1.collection) = {name: "things" scopes: ["user:{owner}"] grant: {principal: "{owner}" scope: "team:{team}" access: ACCESS_READ}};

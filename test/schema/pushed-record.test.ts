@@ -9,7 +9,7 @@ import { MisfitRecord, readPushed } from "../../src/schema/pushed-record.ts";
 import { readSchema } from "../../src/schema/schema.ts";
 import { validateRecord } from "../../src/schema/validate-record.ts";
 import { bytesOf, everything, field, json } from "./acme.ts";
-import { compileAll } from "./fault-cases.ts";
+import { compileAll } from "./compile-cases.ts";
 
 const numbers = (...names: string[]) => names.map((name) => field(name).number);
 

@@ -9,7 +9,7 @@ import { expect, test } from "vitest";
 import { readSchema } from "../../src/schema/schema.ts";
 import { stripForClients } from "../../src/schema/strip.ts";
 import { acme, acmeSet } from "./acme.ts";
-import { compileAll, fileOf } from "./fault-cases.ts";
+import { compileAll, fileOf } from "./compile-cases.ts";
 
 const text = `option java_package = "com.acme";
 // Rules of grants.
