@@ -52,6 +52,8 @@ export interface Tidemark {
 }
 
 const HOUR_MS = 3_600_000;
+/** A clean end of the embedded database takes seconds; a driver waits 10 s for a database that is gone. */
+const PART_END_MS_MAX = 15_000;
 /** Node fires a longer timer at once. */
 const TIMER_MS_MAX = 2 ** 31 - 1;
 
@@ -89,7 +91,7 @@ export async function startTidemark(config: Config, options: StartOptions): Prom
     limits: { ...listenerDefaults, connectionsMax: config.connectionsMax },
     waitingFor: () => waitingFor,
   });
-  const parts = createParts(logger);
+  const parts = createParts(logger, clock);
   let ended: Promise<void> | undefined;
   const end = () => {
     ended ??= edge.close(config.drainSeconds * 1_000).then(() => parts.end());
@@ -189,14 +191,19 @@ interface Parts {
   end(): Promise<void>;
 }
 
-/** Ends in reverse what was added; a part that fails to doesn't keep the others. */
-function createParts(logger: Logger): Parts {
+/** Ends in reverse what was added; a part that fails to, or takes too long, doesn't keep the others. */
+function createParts(logger: Logger, clock: Clock): Parts {
   const parts: { name: string; end: () => Promise<void> }[] = [];
   return {
     add: (name, end) => void parts.push({ name, end }),
     async end() {
       for (const { name, end } of parts.splice(0).reverse()) {
-        await end().catch((error: unknown) => logger.warn({ err: error, part: name }, "did not end well"));
+        const ended = new AbortController();
+        const ending = end()
+          .catch((error: unknown) => logger.warn({ err: error, part: name }, "did not end well"))
+          .finally(() => ended.abort());
+        await Promise.race([ending, clock.sleep(PART_END_MS_MAX, ended.signal)]);
+        if (!ended.signal.aborted) logger.warn({ part: name }, "did not end in time");
       }
     },
   };

@@ -138,7 +138,9 @@ test("main: a write by a plain MongoDB client → on an open stream; a push → 
 test("main: what was there before → loaded; readiness and status say so", async () => {
   const db = await database();
   const documents = Array.from({ length: 50 }, (_, i) => ({ title: `todo ${i}`, ownerId: "ana" }));
-  await db.source.collection("todos").insertMany(documents.map((each, i) => ({ ...each, _id: `t${i}` })));
+  await db.source
+    .collection<TodoDocument>("todos")
+    .insertMany(documents.map((each, i) => ({ ...each, _id: `t${i}` })));
   const tidemark = await start(db);
   expect(await (await fetch(`${tidemark.url}/readyz`)).json()).toEqual({
     ready: true,
@@ -229,12 +231,12 @@ test("main: a port that is taken → rejects, and the database is left alone", a
 });
 
 test("clock: a sleep → ends when its signal aborts, at once if it has, and forgets the signal", async () => {
-  const signal = AbortSignal.abort();
-  await realClock.sleep(60_000, signal);
+  const { sleep: pause } = realClock;
+  await pause(60_000, AbortSignal.abort());
   const later = new AbortController();
-  const asleep = realClock.sleep(60_000, later.signal);
+  const asleep = pause(60_000, later.signal);
   later.abort();
   await asleep;
-  await realClock.sleep(1);
+  await pause(1);
   expect(Math.abs(realClock.nowMs() - Date.now())).toBeLessThan(1_000);
 });

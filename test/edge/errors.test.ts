@@ -323,9 +323,9 @@ interface Broken {
 
 const broken: Record<string, Broken> = {
   "Connect, no JSON": { contentType: "application/json", body: "{", reason: "INVALID_REQUEST" },
-  "Connect, an unknown field": {
+  "Connect, a wrong type": {
     contentType: "application/json",
-    body: '{"x":1}',
+    body: '{"mutations":7}',
     reason: "INVALID_REQUEST",
   },
   "Connect, no protobuf": {

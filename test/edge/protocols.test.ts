@@ -253,3 +253,15 @@ test("pull: a record form asked for → that one, whatever the codec", async () 
   }
   expect(forms).toEqual(["JSON", "PROTO"]);
 });
+
+test("requests: a field of a newer client, in JSON as in protobuf → ignored", async () => {
+  const { url } = await startEdge();
+  const post = (contentType: string, body: string | Uint8Array<ArrayBuffer>) =>
+    fetch(`${url}/tidemark.v1.SyncService/ListChanges`, {
+      method: "POST",
+      headers: { "content-type": contentType, ...asAna.headers },
+      body,
+    });
+  expect((await post("application/json", '{"newer":{"a":1}}')).status).toBe(200);
+  expect((await post("application/proto", new Uint8Array([0xfa, 0x3e, 1, 65]))).status).toBe(200);
+});
