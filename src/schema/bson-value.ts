@@ -3,8 +3,9 @@
 import type { Document } from "bson";
 
 /**
- * How documents of the source must be read: int64 exact, binary with its subtype, and nothing in a document that
- * makes decoding throw (a regular expression JavaScript lacks, bytes that are not UTF-8).
+ * How documents of the source must be read: int64 exact, binary with its subtype. What JavaScript lacks (some regular
+ * expressions, bytes that are not UTF-8) doesn't make decoding throw; a regular expression with flags that not even
+ * BSON knows still does.
  */
 export const sourceReadOptions = {
   useBigInt64: true,
