@@ -22,13 +22,8 @@ export interface CatchUp {
   readonly request: Selection;
 }
 
-/**
- * - `complete`: the client stands at the snapshot's head;
- * - `cut`: the pass' time was over;
- * - `spent`: the budget is;
- * - `withheld`: the next entries must be encoded anew before they may be sent.
- */
-export type PassEnd = "complete" | "cut" | "spent" | "withheld";
+/** The client stands at the snapshot's head; or the pass' time was over; or the byte budget is spent. */
+export type PassEnd = "complete" | "cut" | "spent";
 
 /** Runs a pass; all it sent counts, however it ends. */
 export async function* runPass(catchUp: CatchUp): AsyncGenerator<Frame, PassEnd, undefined> {
@@ -58,9 +53,9 @@ async function* deliver(catchUp: CatchUp, phase: PassPhase): AsyncGenerator<Fram
   while (yield* sender.during(pass.fill(phase, client.subscription))) {
     const end = yield* deliverRead(catchUp, phase);
     if (end) return end;
+    if (pass.isOver) return "cut";
   }
-  if (pass.isOver) return "cut";
-  return pass.isWithheld ? "withheld" : "complete";
+  return pass.isOver ? "cut" : "complete";
 }
 
 /** Sends what is due of the entries read last; undefined: all of it. */

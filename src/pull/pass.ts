@@ -40,7 +40,6 @@ export class Pass {
   #taken = 0;
   #isFilling = false;
   #upTo: Seq = 0;
-  #isWithheld = false;
   #isOver = false;
   #isDropped = false;
 
@@ -61,11 +60,6 @@ export class Pass {
     return this.#isDropped;
   }
 
-  /** It met an entry that must not be sent before it is encoded anew, and stopped before it. */
-  get isWithheld(): boolean {
-    return this.#isWithheld;
-  }
-
   /** Everything up to here is decided; due to the client only what `take` gives. */
   get upTo(): Seq {
     return this.#upTo;
@@ -78,17 +72,17 @@ export class Pass {
     const ranges = phase === "held" ? rangesToRead(subscription) : rangesLeaving(subscription);
     this.#reader = this.snapshot.entries(ranges, this.#readEntriesMax);
     this.#ahead = undefined;
-    this.#isWithheld = false;
   }
 
-  /** Reads on and decides what is due; false: the phase is complete, stopped before withheld entries, or over. */
+  /** Reads on and decides what is due; false: the phase is complete, or the time over. */
   async fill(phase: PassPhase, subscription: Subscription): Promise<boolean> {
-    if (this.#isWithheld || !this.#reader) return false;
+    if (!this.#reader) return false;
     this.#isFilling = true;
     try {
       const { value: entries, done } = await (this.#ahead ?? this.#reader.next());
       if (done) return false;
       this.#readAhead(this.#reader);
+      this.#upTo = entries.at(-1)?.seq ?? this.#upTo;
       this.#queue = await (phase === "held"
         ? this.#decide(entries, subscription)
         : this.#revoke(entries, subscription));
@@ -129,7 +123,7 @@ export class Pass {
   }
 
   async #decide(entries: readonly Entry[], subscription: Subscription): Promise<Due[]> {
-    const readable = this.#readable(entries);
+    const readable = entries.filter((entry) => this.#isReadable(entry));
     const leavers = readable.filter((entry) => entry.kind === "leaver" && removeDue(subscription, entry));
     const held = await this.#heldOf(leavers, subscription);
     return readable.flatMap((entry): Due[] => {
@@ -146,25 +140,18 @@ export class Pass {
     const due = entries.filter((entry) => revokeDue(subscription, entry));
     const leavers = due.filter((entry) => entry.kind === "leaver");
     const held = await this.#heldOf(leavers, subscription);
-    this.#upTo = entries.at(-1)?.seq ?? this.#upTo;
     return due
       .filter((entry) => entry.kind === "main" || !held.has(recordName(entry)))
       .map((entry) => ({ kind: "remove", entry, cause: "REVOKED" }));
   }
 
-  /** Those up to the first withheld one. */
-  #readable(entries: readonly Entry[]): readonly Entry[] {
-    const end = entries.findIndex(
-      (entry) => entry.kind === "main" && this.#mustWait(entry.key.c, entry.schema),
-    );
-    this.#isWithheld = end >= 0;
-    const readable = end < 0 ? entries : entries.slice(0, end);
-    this.#upTo = readable.at(-1)?.seq ?? this.#upTo;
-    return readable;
-  }
-
-  #mustWait(collection: string, generation: number): boolean {
-    return generation < (collectionState(this.snapshot.state, collection)?.oldestReadable ?? 0);
+  /**
+   * False for what was encoded before a field was hidden or a scope narrowed. Encoded anew it gets a new seq, beyond
+   * the position, and there is no checkpoint before that.
+   */
+  #isReadable(entry: Entry): boolean {
+    if (entry.kind === "leaver") return true;
+    return entry.schema >= (collectionState(this.snapshot.state, entry.key.c)?.oldestReadable ?? 0);
   }
 
   /** Names of the records, among those that left a feed, that the client holds through another. */

@@ -33,7 +33,7 @@ export interface StreamOptions {
 /** What the stream is for: to stay, to reach one checkpoint, or to bring news, if any come by a time. */
 export type Until = "forever" | "caught-up" | { readonly newsByMs: number };
 
-/** Between tries that only time can help: entries to be encoded anew, a snapshot lost, a hub of another epoch. */
+/** Between tries that only time can help: a snapshot lost, a hub of another epoch. */
 const RETRY_MS = 500;
 
 /** A database that loses so many snapshots in a row can't be read. */

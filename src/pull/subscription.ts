@@ -70,16 +70,15 @@ export function narrow(before: Subscription, isWanted: (collection: string) => b
   return unwanted.size > 0 ? withoutCollections(before, unwanted) : before;
 }
 
-/** Collections of which the client may have records whose leavers are gone. */
-function lostCollections({ held, leaving, position, checkpoint }: Subscription, horizon: Seq): Set<string> {
-  const lost = new Set<string>();
-  for (const [feed, { floor, join, cover }] of held) {
-    const delivered = Math.max(position, floor);
-    const mayHaveRecords = cover <= checkpoint || delivered > 0;
-    if (mayHaveRecords && Math.max(delivered, join) < horizon) lost.add(collectionOfFeed(feed));
-  }
-  for (const [feed, { join }] of leaving) if (join < horizon) lost.add(collectionOfFeed(feed));
-  return lost;
+/**
+ * Collections of which the client may have records whose leavers are gone. Even at position 0, and of a feed just
+ * added, it may have some: those it kept when another feed of theirs was taken away.
+ */
+function lostCollections(subscription: Subscription, horizon: Seq): Set<string> {
+  const { held, leaving } = subscription;
+  const lostHeld = [...held].filter(([, standing]) => removesAfter(subscription, standing) < horizon);
+  const lostLeaving = [...leaving].filter(([, { join }]) => join < horizon);
+  return new Set([...lostHeld, ...lostLeaving].map(([feed]) => collectionOfFeed(feed)));
 }
 
 function withoutCollections(before: Subscription, collections: ReadonlySet<string>): Subscription {

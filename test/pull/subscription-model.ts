@@ -1,0 +1,269 @@
+// The subscription's rules in a world without a database: random writes, grants, selections, page sizes, budgets and
+// crashes, against a client that stores cursor and records together. Each fault leaves one rule out.
+import { fromBinary, toBinary } from "@bufbuild/protobuf";
+import { TodoSchema } from "#gen/demo/v1/todo_pb.js";
+import type { LeaverEntry, MainEntry } from "../../src/log/entry.ts";
+import { collectionOfFeed, type Feed } from "../../src/model/feed.ts";
+import {
+  align,
+  checkpointed,
+  isHeld,
+  left,
+  moved,
+  NOTHING,
+  narrow,
+  putDue,
+  rangesLeaving,
+  rangesToRead,
+  removeDue,
+  removedUpTo,
+  revokeDue,
+  type Subscription,
+} from "../../src/pull/subscription.ts";
+import { pickFields } from "../../src/schema/delta.ts";
+import { fieldSpans } from "../../src/schema/wire-fields.ts";
+import type { Random } from "../support/random.ts";
+import { nameOf, todo, World, type WorldFaults } from "./world.ts";
+
+/** Rules left out, one at a time. */
+export interface Faults extends WorldFaults {
+  /** A leaver is sent though the record is held through another feed. */
+  readonly noSuppression?: boolean;
+  /** A delta needs only an old `since`, in whatever feed. */
+  readonly noCover?: boolean;
+  /** Adding a feed leaves the position where it is. */
+  readonly noBackfill?: boolean;
+  /** The token forgets a feed taken away before its removes are sent. */
+  readonly forgetsAtOnce?: boolean;
+  /** A feed taken away stays in the token as if nothing had happened until its removes are sent. */
+  readonly noLeavingMark?: boolean;
+  /** The horizon is not looked at. */
+  readonly noHorizon?: boolean;
+  /** Leavers from before the client held their feed are sent. */
+  readonly noJoin?: boolean;
+}
+
+const FEEDS = ["todos/a", "todos/b", "todos/c", "cities/a", "cities/b"];
+const IDS = ["r1", "r2", "r3"];
+
+interface Disk {
+  readonly records: ReadonlyMap<string, Uint8Array>;
+  readonly cursor: Subscription | undefined;
+  /** After a reset: those not put again yet. */
+  readonly awaited: ReadonlySet<string>;
+  readonly wanted: readonly string[];
+}
+
+export class Model {
+  readonly #random: Random;
+  readonly #faults: Faults;
+  readonly #world: World;
+  #granted: Feed[] = [];
+  #horizon = 0;
+  #wanted: readonly string[] = ["todos", "cities"];
+  #records = new Map<string, Uint8Array>();
+  #cursor: Subscription | undefined;
+  #awaited = new Set<string>();
+  #disk: Disk = { records: new Map(), cursor: undefined, awaited: new Set(), wanted: ["todos", "cities"] };
+  /** Feeds each record was ever in while the client held them: what a remove may name. */
+  readonly #mayName = new Set<string>();
+  readonly broken = new Set<string>();
+
+  constructor(random: Random, faults: Faults) {
+    this.#random = random;
+    this.#faults = faults;
+    this.#world = new World(faults);
+  }
+
+  run(steps: number): void {
+    for (let i = 0; i < steps; i++) this.#step();
+    this.#connect({ entries: Number.POSITIVE_INFINITY });
+  }
+
+  #step(): void {
+    const dice = this.#random.below(20);
+    if (dice < 10) this.#write();
+    else if (dice < 12) this.#granted = FEEDS.filter(() => this.#random.below(2));
+    else if (dice === 12) this.#select();
+    else if (dice === 13) this.#forgetLeavers();
+    else
+      this.#connect({
+        entries: this.#random.below(3) ? 1 + this.#random.below(4) : Number.POSITIVE_INFINITY,
+      });
+    if (this.#random.below(3) === 0) this.#store();
+    if (this.#random.below(6) === 0) this.#crash();
+  }
+
+  #write(): void {
+    const collection = this.#random.of(["todos", "cities"]);
+    const id = `${collection[0]}-${this.#random.of(IDS)}`;
+    const feeds = FEEDS.filter((feed) => collectionOfFeed(feed) === collection && this.#random.below(2));
+    const record = todo(id, { title: this.#random.of(["", "x", "y"]), votes: this.#random.below(3) });
+    const isDeleted = this.#random.below(4) === 0 || feeds.length === 0;
+    const old = [...this.#world.mains.values()].find(({ recordId }) => recordId === id);
+    if (isDeleted && !old) return;
+    this.#world.write([{ collection, id, row: isDeleted ? undefined : { feeds, record } }]);
+    this.#noteNames();
+  }
+
+  #select(): void {
+    this.#wanted = this.#random.of([["todos"], ["cities"], ["todos", "cities"]]);
+    // Whoever narrows its selection drops the records itself.
+    for (const name of this.#records.keys()) if (!this.#isWanted(name)) this.#records.delete(name);
+    for (const name of this.#awaited) if (!this.#isWanted(name)) this.#awaited.delete(name);
+    if (this.#cursor) this.#cursor = narrow(this.#cursor, (collection) => this.#wanted.includes(collection));
+    this.#store();
+  }
+
+  #isWanted(name: string): boolean {
+    return this.#wanted.includes(name.slice(0, name.indexOf("/")));
+  }
+
+  #forgetLeavers(): void {
+    const seqs = [...this.#world.leavers.values()].map(({ seq }) => seq).sort((a, b) => a - b);
+    const last = seqs[this.#random.below(seqs.length + 1)];
+    if (last === undefined) return;
+    for (const [name, { seq }] of this.#world.leavers) if (seq <= last) this.#world.leavers.delete(name);
+    this.#horizon = Math.max(this.#horizon, last);
+  }
+
+  #store(): void {
+    const [records, awaited] = [new Map(this.#records), new Set(this.#awaited)];
+    this.#disk = { records, cursor: this.#cursor, awaited, wanted: this.#wanted };
+  }
+
+  #crash(): void {
+    this.#records = new Map(this.#disk.records);
+    this.#cursor = this.#disk.cursor;
+    this.#awaited = new Set(this.#disk.awaited);
+    this.#wanted = this.#disk.wanted;
+  }
+
+  /** One connection that delivers so many entries at most: reset, opened, removes, opened, entries, checkpoint. */
+  #connect(budget: { entries: number }): void {
+    const feeds = this.#granted.filter((feed) => this.#wanted.includes(collectionOfFeed(feed)));
+    const before = this.#cursor ?? NOTHING;
+    const horizon = this.#faults.noHorizon ? 0 : this.#horizon;
+    const { subscription, reset } = align(before, { head: this.#world.head, horizon, feeds });
+    if (reset) this.#reset(reset);
+    const opened = this.#withFaults(subscription, before);
+    this.#cursor = this.#faults.noLeavingMark && subscription.leaving.size > 0 ? before : opened;
+    this.#noteNames(opened);
+    let now = this.#faults.forgetsAtOnce ? left(opened) : opened;
+    if (this.#faults.forgetsAtOnce) this.#cursor = now;
+    if (this.#random.below(5) === 0) return;
+    if (now.leaving.size > 0) {
+      now = this.#revoke(now, budget);
+      if (now.leaving.size > 0) return;
+    }
+    this.#deliver(now, budget);
+  }
+
+  #withFaults(now: Subscription, before: Subscription): Subscription {
+    const standings = [...now.held].map(([feed, standing]) => {
+      const cover = this.#faults.noCover ? 0 : standing.cover;
+      return [feed, { ...standing, cover, join: this.#faults.noJoin ? 0 : standing.join }] as const;
+    });
+    const position = this.#faults.noBackfill ? Math.max(before.position, now.position) : now.position;
+    return { ...now, held: new Map(standings), position };
+  }
+
+  #reset(collections: readonly string[] | "all"): void {
+    for (const name of this.#records.keys()) {
+      if (collections === "all" || collections.includes(name.slice(0, name.indexOf("/"))))
+        this.#awaited.add(name);
+    }
+  }
+
+  #revoke(start: Subscription, budget: { entries: number }): Subscription {
+    let now = start;
+    for (const entry of this.#read(rangesLeaving(start))) {
+      if (budget.entries-- <= 0) {
+        if (!this.#faults.noLeavingMark) this.#cursor = now;
+        return now;
+      }
+      const isHeldElsewhere = entry.kind === "leaver" && this.#holdsMain(now, entry);
+      if (revokeDue(now, entry) && !isHeldElsewhere) this.#remove(entry);
+      now = removedUpTo(now, entry.seq);
+    }
+    this.#cursor = left(now);
+    return left(now);
+  }
+
+  #deliver(start: Subscription, budget: { entries: number }): void {
+    let now = start;
+    for (const entry of this.#read(rangesToRead(start))) {
+      if (budget.entries-- <= 0) return;
+      if (entry.kind === "main") this.#put(now, entry);
+      else if (removeDue(now, entry) && (this.#faults.noSuppression || !this.#holdsMain(now, entry)))
+        this.#remove(entry);
+      now = moved(now, entry.seq);
+      this.#cursor = now;
+    }
+    this.#cursor = checkpointed(now, this.#world.head);
+    for (const name of this.#awaited) this.#records.delete(name);
+    this.#awaited.clear();
+    this.#compare(this.#cursor);
+  }
+
+  #read(ranges: ReturnType<typeof rangesToRead>) {
+    return this.#world
+      .entries()
+      .filter(({ seq, ...entry }) =>
+        ranges.some(({ feeds, after }) => seq > after && feedsOf(entry).some((feed) => feeds.includes(feed))),
+      );
+  }
+
+  #put(now: Subscription, entry: MainEntry): void {
+    const changed = putDue(now, entry);
+    if (!changed) return;
+    const name = nameOf(entry.key);
+    if (!isHeld(now, entry.feeds) || !entry.feeds.some((feed) => this.#granted.includes(feed)))
+      this.broken.add("leak");
+    if (changed.length === 0) this.#records.set(name, entry.record);
+    else {
+      const held = this.#records.get(name);
+      if (!held || this.#awaited.has(name)) this.broken.add("delta without base");
+      const kept = fieldSpans(held ?? new Uint8Array())
+        .map(({ number }) => number)
+        .filter((n) => !changed.includes(n));
+      const parts = [pickFields(held ?? new Uint8Array(), kept), pickFields(entry.record, changed)];
+      this.#records.set(name, toBinary(TodoSchema, fromBinary(TodoSchema, Buffer.concat(parts))));
+    }
+    this.#awaited.delete(name);
+  }
+
+  #remove(entry: MainEntry | LeaverEntry): void {
+    const name = nameOf(entry.key);
+    if (!this.#mayName.has(name)) this.broken.add("remove of a record never visible");
+    this.#records.delete(name);
+    this.#awaited.delete(name);
+  }
+
+  #holdsMain(now: Subscription, { key }: LeaverEntry): boolean {
+    return isHeld(now, this.#world.mains.get(nameOf(key))?.feeds ?? []);
+  }
+
+  /** P6: a remove may name only what was in a feed while a cursor of the client's held it, in memory or on disk. */
+  #noteNames(now = this.#cursor): void {
+    const cursors = [now, this.#disk.cursor].filter((cursor) => cursor !== undefined);
+    const feeds = cursors.flatMap(({ held, leaving }) => [...held.keys(), ...leaving.keys()]);
+    for (const name of this.#world.visible(feeds).keys()) this.#mayName.add(name);
+  }
+
+  #compare({ held }: Subscription): void {
+    const want = [...this.#world.visible(held.keys())].map(line).sort().join();
+    const got = [...this.#records].map(line).sort().join();
+    if (want !== got) this.broken.add("checkpoint ≠ source");
+  }
+}
+
+function feedsOf(
+  entry: Pick<MainEntry, "kind" | "feeds"> | Pick<LeaverEntry, "kind" | "key">,
+): readonly Feed[] {
+  return entry.kind === "main" ? entry.feeds : [entry.key.f];
+}
+
+function line([name, record]: readonly [string, Uint8Array]): string {
+  return `${name}=${Buffer.from(record).toString("hex")}`;
+}
