@@ -101,7 +101,11 @@ function nameFaultsOnTheirWay({ signal }: HandlerContext, call: Call): void {
   else signal.addEventListener("abort", onAbort, { once: true });
 }
 
-/** Connect calls a request it can't read INTERNAL, and a client would send it again: it is the client's own fault. */
+/** How Connect's message begins when a request isn't protobuf. */
+const UNREADABLE = "parse binary:";
+
+/** Connect calls that INTERNAL, and a client would send it again: it is the client's own fault. */
 function asClientFault(error: ConnectError): ConnectError {
-  return error.code === Code.Internal ? Object.assign(error, { code: Code.InvalidArgument }) : error;
+  if (error.code !== Code.Internal || !error.rawMessage.startsWith(UNREADABLE)) return error;
+  return Object.assign(error, { code: Code.InvalidArgument });
 }

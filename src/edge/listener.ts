@@ -7,7 +7,7 @@ import {
   type Http2ServerResponse,
   type ServerHttp2Session,
 } from "node:http2";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import type { Clock } from "../model/clock.ts";
 import { invariant } from "../model/invariant.ts";
 import type { Logger } from "../model/logger.ts";
@@ -74,6 +74,11 @@ export function createListener({ handler, clock, logger, limits }: ListenerOptio
   });
   http2.on("sessionError", (error) => logger.debug({ error }, "an HTTP/2 session broke"));
   const http1 = http1Server(handler, limits);
+  const sockets = new Set<Socket>();
+  http1.on("connection", (socket) => {
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+  });
   const sniffer = createSniffer({ http1, http2, clock, timeoutMs: limits.headersTimeoutMs });
   let closing: Promise<void> | undefined;
   return {
@@ -107,9 +112,9 @@ export function createListener({ handler, clock, logger, limits }: ListenerOptio
   async function cutAfter(graceMs: number, closed: AbortSignal): Promise<void> {
     await clock.sleep(graceMs, closed);
     if (closed.aborted) return;
-    logger.warn({ sessions: sessions.size }, "cutting connections that outlast the grace");
-    http1.closeAllConnections();
-    for (const session of sessions) session.destroy();
+    logger.warn({ connections: sockets.size }, "cutting connections that outlast the grace");
+    // Not the sessions: one that was asked to close would wait for its client to hang up, however it is destroyed.
+    for (const socket of sockets) socket.destroy();
   }
 }
 

@@ -10,7 +10,7 @@ import type { Clock } from "../model/clock.ts";
 import { type Call, contextValuesOf } from "./call.ts";
 import type { HttpRequest, HttpResponse } from "./listener.ts";
 import { refuse } from "./refuse.ts";
-import { sendJson } from "./send.ts";
+import { sendText } from "./send.ts";
 
 export interface Rpc {
   handles(path: string): boolean;
@@ -65,14 +65,14 @@ function universalRequest(request: HttpRequest, response: HttpResponse, call: Ca
   return universalRequestFromNodeRequest(request, response, undefined, contextValuesOf(call));
 }
 
-/** Connect refuses what it can't negotiate without a word. */
+/** Connect refuses what it can't negotiate without a word. As JSON it would pass for an error of a call. */
 function explain(
   { status, header }: UniversalServerResponse,
   handler: UniversalHandler,
   response: HttpResponse,
-) {
+): void {
   for (const [name, value] of header ?? []) response.setHeader(name, value);
-  sendJson(response, status, { code: "unimplemented", message: explanation(status, handler) });
+  sendText(response, status, explanation(status, handler));
 }
 
 function explanation(status: number, { allowedMethods, method }: UniversalHandler): string {

@@ -7,3 +7,9 @@ export function sendJson(response: HttpResponse, status: number, body: JsonValue
   response.setHeader("content-type", "application/json");
   response.end(`${JSON.stringify(body)}\n`);
 }
+
+export function sendText(response: HttpResponse, status: number, text: string): void {
+  response.statusCode = status;
+  response.setHeader("content-type", "text/plain; charset=utf-8");
+  response.end(`${text}\n`);
+}

@@ -102,7 +102,7 @@ test.each([
   const { url, lines } = await startEdge();
   const answer = await fetch(url + LIST, init);
   expect(answer.status).toBe(status);
-  expect(await answer.json()).toMatchObject({ message: expect.stringContaining(advice) });
+  expect(await answer.text()).toContain(advice);
   await expect.poll(() => lines.map(({ fields }) => fields["code"])).toEqual(["Unimplemented"]);
 });
 
