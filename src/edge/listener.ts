@@ -74,12 +74,12 @@ export function createListener({ handler, clock, logger, limits }: ListenerOptio
   });
   http2.on("sessionError", (error) => logger.debug({ error }, "an HTTP/2 session broke"));
   const http1 = http1Server(handler, limits);
+  const sniffer = createSniffer({ http1, http2, clock, timeoutMs: limits.headersTimeoutMs });
   const sockets = new Set<Socket>();
   http1.on("connection", (socket) => {
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
   });
-  const sniffer = createSniffer({ http1, http2, clock, timeoutMs: limits.headersTimeoutMs });
   let closing: Promise<void> | undefined;
   return {
     listen: (port, host) => listen(http1, port, host),

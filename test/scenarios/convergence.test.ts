@@ -39,6 +39,8 @@ let server: Tidemark;
 
 beforeEach(async () => {
   database = await testDatabase();
+  // A snapshot at a time before its collection was made can't be read.
+  await database.source.createCollection("todos");
   server = await startServer(database);
 });
 
