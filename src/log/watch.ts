@@ -4,6 +4,9 @@ import type { Log } from "./log.ts";
 import { openSnapshot } from "./snapshot.ts";
 import type { StateDocument } from "./state.ts";
 
+/** Closing waits for the round trip under way; events arrive at once all the same. */
+const AWAIT_MS = 200;
+
 /**
  * Revisions of `state`: the present one first, then each change, none left out, perhaps one told twice; undefined:
  * something unusual happened to it, so look. Ends when the signal aborts; throws when the database fails: then watch again.
@@ -17,7 +20,7 @@ export async function* watchRevisions(
   const stream = log.states.watch<StateDocument, ChangeStreamUpdateDocument<StateDocument>>(
     [{ $project: { revision: "$updateDescription.updatedFields.revision" } }],
     // From the instant just read on, so that nothing falls between the two.
-    { startAtOperationTime: now.time, readConcern: { level: "majority" } },
+    { startAtOperationTime: now.time, readConcern: { level: "majority" }, maxAwaitTimeMS: AWAIT_MS },
   );
   const close = () => void stream.close();
   signal.addEventListener("abort", close);

@@ -115,11 +115,22 @@ export class World {
   }
 }
 
+export const ANA = "todos/user:ana";
+export const TEAM = "todos/user:team";
+
+/** A todo, ana's own unless told otherwise. */
+export function put(id: string, fields: TodoFields = {}, feeds: readonly Feed[] = [ANA]): Write {
+  return { collection: "todos", id, row: { feeds, record: todo(id, fields) } };
+}
+
+export function remove(id: string): Write {
+  return { collection: "todos", id, row: undefined };
+}
+
+type TodoFields = Partial<Omit<Todo, "$typeName" | "$unknown" | "id">>;
+
 /** A todo's record, as ingest would encode it. */
-export function todo(
-  id: string,
-  fields: Partial<Omit<Todo, "$typeName" | "$unknown" | "id">> = {},
-): Uint8Array {
+export function todo(id: string, fields: TodoFields = {}): Uint8Array {
   return toBinary(TodoSchema, create(TodoSchema, { id, ...fields }));
 }
 

@@ -1,0 +1,90 @@
+// A log written by hand on a real mongod, and streams on it.
+import { randomUUID } from "node:crypto";
+import { join } from "node:path";
+import { fromBinary } from "@bufbuild/protobuf";
+import { Timestamp } from "mongodb";
+import { type PullChangesResponse, PullChangesResponseSchema } from "#gen/tidemark/v1/pull_changes_pb.js";
+import type { Frame } from "../../src/frames/frame.ts";
+import { compileProtos } from "../../src/generate/compile-protos.ts";
+import { type Append, append, type CommittedAppend } from "../../src/log/append.ts";
+import { type Log, openLog, readState } from "../../src/log/log.ts";
+import type { Clock } from "../../src/model/clock.ts";
+import { silentLogger } from "../../src/model/logger.ts";
+import type { Principal } from "../../src/model/principal.ts";
+import type { PullRequest } from "../../src/model/pull-request.ts";
+import { createPull, type Pull } from "../../src/pull/pull.ts";
+import type { PullSettings } from "../../src/pull/settings.ts";
+import { readSchema } from "../../src/schema/schema.ts";
+import { type TestDatabase, testDatabase } from "../support/mongo.ts";
+import { World, type Write } from "./world.ts";
+
+export const demoSchema = readSchema(await compileProtos(join(import.meta.dirname, "../../proto/demo")));
+
+export interface Fixture {
+  readonly log: Log;
+  readonly world: World;
+  readonly database: TestDatabase;
+  /** A node's pull; closed with the fixture. */
+  node(clock: Clock, settings?: Partial<PullSettings>): Pull;
+  /** One append of these writes; the log is settled afterwards, at a clock one second on, unless told otherwise. */
+  write(writes: readonly Write[], more?: Partial<Append>): Promise<CommittedAppend>;
+  close(): Promise<void>;
+}
+
+export async function openFixture(): Promise<Fixture> {
+  const database = await testDatabase();
+  const log = await openLog(database.client, database.tidemarkDb);
+  const world = new World();
+  const nodes: Pull[] = [];
+  let seconds = 1_700_000_000;
+  return {
+    log,
+    world,
+    database,
+    node(clock, settings = {}) {
+      const pull = createPull({
+        log,
+        schema: demoSchema,
+        clock,
+        logger: silentLogger,
+        settings,
+        random: () => 0,
+      });
+      nodes.push(pull);
+      return pull;
+    },
+    async write(writes, more = {}) {
+      const base = await readState(log);
+      const change = world.write(writes);
+      const clock = new Timestamp({ t: ++seconds, i: 1 });
+      const state: Append["state"] = { head: world.head, clock, settledAfter: undefined, ...more.state };
+      return await append(log, { base, ...change, ...more, state }, randomUUID());
+    },
+    async close() {
+      await Promise.all(nodes.map((pull) => pull.close()));
+      await database.drop();
+    },
+  };
+}
+
+export function principal(id: string, scopes: readonly string[], expiresAtMs?: number): Principal {
+  const claimGrants = new Map(scopes.map((scope) => [scope, "READ" as const]));
+  return { id, claimGrants, device: "test", expiresAtMs };
+}
+
+export const followAll: PullRequest = {
+  collections: [],
+  cursor: undefined,
+  recordForm: "PROTO",
+  wholeRecords: false,
+  batchBytesMax: 131_072,
+  mode: "FOLLOW",
+  totalBytesMax: 0,
+  heartbeatIntervalMs: undefined,
+};
+
+export const catchUp = { mode: "CATCH_UP" } as const;
+
+export function decoded({ bytes }: Frame): PullChangesResponse {
+  return fromBinary(PullChangesResponseSchema, bytes);
+}
