@@ -13,6 +13,7 @@ const client = createClient(SyncService, transport);
 const headers = { authorization: "Bearer dev-ana", "tidemark-client": "example/1.0.0" };
 const recordId = randomUUID();
 const leaving = new AbortController();
+let pushed = false;
 
 // `wholeRecords` spares a small client the merging of deltas.
 const frames = client.pullChanges(
@@ -37,7 +38,6 @@ try {
   if (!leaving.signal.aborted) throw error;
 }
 
-let pushed = false;
 async function pushOnce(): Promise<void> {
   if (pushed) return;
   pushed = true;

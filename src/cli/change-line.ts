@@ -1,18 +1,19 @@
 // A change as one line for human eyes: what happened, to which record, with which values.
 import type { JsonObject } from "@bufbuild/protobuf";
 import { type Change, RemoveReason } from "#gen/tidemark/v1/change_pb.js";
+import type { RecordReader } from "./server-types.ts";
 
 const VALUE_LENGTH_MAX = 60;
 
-/** `+ todos/t1 v12  title="Buy milk" done=true`, `~` for a delta, `-` for a remove. Records in JSON form. */
-export function changeLine(change: Change): string {
+/** `+ todos/t1  title="Buy milk" done=true`, `~` for a delta, `-` for a remove. */
+export function changeLine(change: Change, read: RecordReader): string {
   const name = `${change.collection}/${change.recordId}`;
   const { kind } = change;
   if (kind.case === "remove") return `- ${name}  ${removeWord(kind.value.reason)}`;
   if (kind.case !== "put") return `? ${name}  a kind of change this client is too old for`;
-  const form = kind.value.record?.form;
-  const record = form?.case === "json" ? form.value : {};
-  return `${kind.value.changed.length ? "~" : "+"} ${name}  ${fieldsText(record)}`;
+  const record = read(change.collection, kind.value);
+  const sign = kind.value.changed.length ? "~" : "+";
+  return `${sign} ${name}  ${record ? fieldsText(record) : "(of a type this server doesn't describe)"}`;
 }
 
 function removeWord(reason: RemoveReason): string {

@@ -4,6 +4,7 @@ import type { PullChangesResponse } from "#gen/tidemark/v1/pull_changes_pb.js";
 import { changeLine } from "./change-line.ts";
 import type { Terminal } from "./command.ts";
 import { grouped, progressLine, redraw } from "./progress-bar.ts";
+import type { RecordReader } from "./server-types.ts";
 
 /** Up to this many records a catch-up is worth reading. */
 const CATCH_UP_SHOWN_MAX = 50n;
@@ -12,6 +13,7 @@ const REDRAW_MS = 100;
 export interface PrinterOptions {
   readonly url: string;
   readonly showAll: boolean;
+  readonly read: RecordReader;
 }
 
 export class PullPrinter {
@@ -31,7 +33,7 @@ export class PullPrinter {
         break;
       case "batch":
         for (const change of frame.value.changes) {
-          if (!this.#catchUp || this.#catchUp.shown) this.#line(changeLine(change));
+          if (!this.#catchUp || this.#catchUp.shown) this.#line(changeLine(change, this.#options.read));
         }
         this.#progress(frame.value.changes.length);
         break;

@@ -1,20 +1,24 @@
 // `tidemark pull`: follows a server and prints what changes, as a client of the contract like any other: it keeps
 // the cursor, resumes after every break and obeys Closed.
-import { create, toJson } from "@bufbuild/protobuf";
-import { Code, ConnectError, createClient } from "@connectrpc/connect";
+import { setTimeout } from "node:timers/promises";
+import { create, type JsonValue, type MessageInitShape, toJson } from "@bufbuild/protobuf";
+import { Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
-import { ChangeSchema } from "#gen/tidemark/v1/change_pb.js";
+import { type Change, ChangeSchema } from "#gen/tidemark/v1/change_pb.js";
 import { type Cursor, CursorSchema } from "#gen/tidemark/v1/cursor_pb.js";
 import { ClosedReason } from "#gen/tidemark/v1/frame_pb.js";
 import {
+  type PullChangesRequestSchema,
   type PullChangesResponse,
   PullChangesResponseSchema,
   PullMode,
 } from "#gen/tidemark/v1/pull_changes_pb.js";
-import { RecordForm } from "#gen/tidemark/v1/record_pb.js";
+import { RecordSchema } from "#gen/tidemark/v1/record_pb.js";
 import { SyncService } from "#gen/tidemark/v1/sync_service_pb.js";
+import { packageVersion } from "../config.ts";
 import { type Arguments, type Command, type Terminal, textOption, UsageError } from "./command.ts";
 import { PullPrinter } from "./pull-printer.ts";
+import { type RecordReader, readServerTypes } from "./server-types.ts";
 
 const HELP = `Usage: tidemark pull [collection…] [--url URL] [--token TOKEN] [--catch-up] [--all] [--json]
 
@@ -42,6 +46,7 @@ export const pullCommand: Command = {
   run: pull,
 };
 
+const CLIENT = `cli/${packageVersion()}`;
 const RETRY_MS_MAX = 10_000;
 const RETRYABLE = new Set([
   Code.Unavailable,
@@ -51,7 +56,19 @@ const RETRYABLE = new Set([
   Code.Unknown,
 ]);
 
-interface Following {
+/** What frames and notes are handed to. */
+interface Printer {
+  frame(frame: PullChangesResponse): void;
+  note(text: string): void;
+}
+
+interface Pulling {
+  readonly transport: Transport;
+  readonly request: MessageInitShape<typeof PullChangesRequestSchema>;
+  readonly token: string;
+  readonly printerFor: (read: RecordReader) => Printer;
+  readonly terminal: Terminal;
+  printer: Printer | undefined;
   cursor: Cursor | undefined;
   /** How often in a row a stream broke without a frame. */
   failures: number;
@@ -60,40 +77,49 @@ interface Following {
 async function pull(args: Arguments, terminal: Terminal): Promise<void> {
   const url = textOption(args, "url", "http://localhost:8080");
   if (!URL.canParse(url)) throw new UsageError(`--url: "${url}" is not a URL`);
-  const token = textOption(args, "token", terminal.env["TIDEMARK_TOKEN"] ?? "dev-ana");
-  const client = createClient(SyncService, createGrpcTransport({ baseUrl: url }));
-  const printer = args.values["json"]
-    ? { frame: (frame: PullChangesResponse) => terminal.out.write(jsonLines(frame)), note: () => true }
-    : new PullPrinter(terminal, { url, showAll: args.values["all"] === true });
-  const following: Following = { cursor: undefined, failures: 0 };
+  const showAll = args.values["all"] === true;
+  const pulling: Pulling = {
+    transport: createGrpcTransport({ baseUrl: url }),
+    request: {
+      selections: args.positionals.map((collection) => ({ collection })),
+      mode: args.values["catch-up"] ? PullMode.CATCH_UP : PullMode.FOLLOW,
+    },
+    token: textOption(args, "token", terminal.env["TIDEMARK_TOKEN"] ?? "dev-ana"),
+    printerFor: (read) =>
+      args.values["json"] ? jsonPrinter(terminal, read) : new PullPrinter(terminal, { url, showAll, read }),
+    terminal,
+    printer: undefined,
+    cursor: undefined,
+    failures: 0,
+  };
   while (!terminal.signal.aborted) {
     try {
-      const stream = client.pullChanges(
-        {
-          selections: args.positionals.map((collection) => ({ collection })),
-          mode: args.values["catch-up"] ? PullMode.CATCH_UP : PullMode.FOLLOW,
-          options: { recordForm: RecordForm.JSON },
-          ...(following.cursor ? { cursor: following.cursor } : {}),
-        },
-        {
-          headers: { authorization: `Bearer ${token}`, "tidemark-client": "cli/0.1.0" },
-          signal: terminal.signal,
-        },
-      );
-      for await (const frame of stream) {
-        following.failures = 0;
-        following.cursor = nextCursor(following.cursor, frame);
-        printer.frame(frame);
-        if (frame.frame.case === "closed" && frame.frame.value.reason === ClosedReason.CAUGHT_UP) return;
-      }
+      if (await follow(pulling)) return;
     } catch (error) {
       if (terminal.signal.aborted) return;
       const failure = ConnectError.from(error);
       if (!RETRYABLE.has(failure.code)) throw new Error(failure.rawMessage, { cause: error });
-      printer.note(`${failure.rawMessage}; trying again`);
+      terminal.err.write(`· ${failure.rawMessage}; trying again\n`);
     }
-    await waitBeforeRetry(following, terminal.signal);
+    await waitBeforeRetry(pulling);
   }
+}
+
+/** Follows one stream to its end; true: everything asked for is delivered. */
+async function follow(pulling: Pulling): Promise<boolean> {
+  const { transport, request, token, terminal } = pulling;
+  pulling.printer ??= pulling.printerFor(await readServerTypes(transport, terminal.signal));
+  const stream = createClient(SyncService, transport).pullChanges(
+    { ...request, ...(pulling.cursor ? { cursor: pulling.cursor } : {}) },
+    { headers: { authorization: `Bearer ${token}`, "tidemark-client": CLIENT }, signal: terminal.signal },
+  );
+  for await (const frame of stream) {
+    pulling.failures = 0;
+    pulling.cursor = nextCursor(pulling.cursor, frame);
+    pulling.printer.frame(frame);
+    if (frame.frame.case === "closed" && frame.frame.value.reason === ClosedReason.CAUGHT_UP) return true;
+  }
+  return false;
 }
 
 /** The cursor after a frame, as the contract says: opened replaces it, batch and checkpoint move it. */
@@ -110,24 +136,30 @@ function nextCursor(cursor: Cursor | undefined, { frame }: PullChangesResponse):
   });
 }
 
-async function waitBeforeRetry(following: Following, signal: AbortSignal): Promise<void> {
-  const ms = Math.min(RETRY_MS_MAX, 250 * 2 ** following.failures++);
-  await new Promise<void>((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal.addEventListener("abort", done);
-    if (signal.aborted) done();
-  });
+async function waitBeforeRetry(pulling: Pulling): Promise<void> {
+  const ms = Math.min(RETRY_MS_MAX, 250 * 2 ** pulling.failures++);
+  // An abort ends the wait; the loop sees it.
+  await setTimeout(ms, undefined, { signal: pulling.terminal.signal }).catch(() => {});
 }
 
-function jsonLines(response: PullChangesResponse): string {
-  if (response.frame.case !== "batch")
-    return `${JSON.stringify(toJson(PullChangesResponseSchema, response))}\n`;
-  return response.frame.value.changes
-    .map((change) => `${JSON.stringify(toJson(ChangeSchema, change))}\n`)
-    .join("");
+function jsonPrinter({ out, err }: Terminal, read: RecordReader): Printer {
+  return {
+    frame: (response) => void out.write(jsonLines(response, read)),
+    note: (text) => void err.write(`${text}\n`),
+  };
+}
+
+function jsonLines({ frame, ...rest }: PullChangesResponse, read: RecordReader): string {
+  if (frame.case !== "batch")
+    return `${JSON.stringify(toJson(PullChangesResponseSchema, { frame, ...rest }))}\n`;
+  return frame.value.changes.map((change) => `${JSON.stringify(changeJson(change, read))}\n`).join("");
+}
+
+/** The change in JSON form, its record readable. */
+function changeJson(change: Change, read: RecordReader): JsonValue {
+  const { kind } = change;
+  const record = kind.case === "put" ? read(change.collection, kind.value) : undefined;
+  if (kind.case !== "put" || !record) return toJson(ChangeSchema, change);
+  const put = { ...kind.value, record: create(RecordSchema, { form: { case: "json", value: record } }) };
+  return toJson(ChangeSchema, { ...change, kind: { case: "put", value: put } });
 }

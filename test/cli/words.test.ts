@@ -9,6 +9,7 @@ import { describe, expect, it } from "vitest";
 import { ChangeSchema, RemoveReason } from "#gen/tidemark/v1/change_pb.js";
 import { changeLine } from "../../src/cli/change-line.ts";
 import { progressLine } from "../../src/cli/progress-bar.ts";
+import type { RecordReader } from "../../src/cli/server-types.ts";
 import { whatToTry } from "../../src/cli/what-to-try.ts";
 import { settingsTable } from "../../src/config.ts";
 
@@ -23,6 +24,8 @@ async function tidemark(args: readonly string[], env: Record<string, string> = {
 }
 
 describe("cli: a change as a line", () => {
+  const read: RecordReader = (_collection, { record }) =>
+    record?.form.case === "json" ? record.form.value : undefined;
   const json = (value: Record<string, string | boolean | null>) => ({
     form: { case: "json" as const, value },
   });
@@ -37,7 +40,7 @@ describe("cli: a change as a line", () => {
     [{ case: "remove" as const, value: { reason: RemoveReason.REVOKED } }, "- todos/a  no longer granted"],
     [{ case: undefined }, "? todos/a  a kind of change this client is too old for"],
   ])("%j → %s", (kind, line) => {
-    expect(changeLine(create(ChangeSchema, { collection: "todos", recordId: "a", kind }))).toBe(line);
+    expect(changeLine(create(ChangeSchema, { collection: "todos", recordId: "a", kind }), read)).toBe(line);
   });
 });
 
