@@ -15,7 +15,7 @@ export interface SnifferOptions {
 }
 
 export interface Sniffer {
-  /** Closes the connections that have not said what they are. */
+  /** Closes the connections that have not said what they are; none is handed on any more. */
   close(): void;
 }
 
@@ -24,12 +24,14 @@ const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "latin1");
 /** Puts itself between the listening server and its connections. */
 export function createSniffer({ http1, http2, clock, timeoutMs }: SnifferOptions): Sniffer {
   const undecided = new Set<Socket>();
+  let closed = false;
   const [acceptHttp1] = http1.listeners("connection");
   invariant(acceptHttp1, "node's server takes its connections by an event");
   http1.removeAllListeners("connection");
   http1.on("connection", (socket: Socket) => void sniff(socket));
   return {
     close() {
+      closed = true;
       for (const socket of undecided) socket.destroy();
     },
   };
@@ -38,7 +40,9 @@ export function createSniffer({ http1, http2, clock, timeoutMs }: SnifferOptions
     undecided.add(socket);
     const protocol = await firstProtocol(socket, clock, timeoutMs);
     undecided.delete(socket);
-    if (protocol === "http2") {
+    if (closed) {
+      socket.destroy();
+    } else if (protocol === "http2") {
       // An HTTP server's sockets may be half open; a session would outlive its client.
       socket.allowHalfOpen = false;
       http2.emit("connection", socket);

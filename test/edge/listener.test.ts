@@ -233,18 +233,22 @@ test("listener: close → idle connections at once, calls in progress when they 
   await closing;
 });
 
-test("listener: close, and calls that never end → cut after the grace", async () => {
+test("listener: close, and clients that neither end nor listen → cut after the grace", async () => {
   let started = 0;
   const { port, listener } = await start({}, (request, response) => {
     request.resume();
     response.statusCode = 200;
     started++;
   });
-  const session = dialHttp2(port);
-  const stuck = get(session).catch(() => "cut");
+  const stuck = get(dialHttp2(port)).catch(() => "cut");
   const plain = httpRequest({ port, host: "127.0.0.1" }).on("error", () => {});
   plain.end();
-  await waitFor(() => started === 2);
+  // Reads nothing, so that it never sees the server end its side.
+  const deaf = await dial(port, true);
+  deaf.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00");
+  const posting = await dial(port, true);
+  posting.write("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhalf");
+  await waitFor(() => started === 3 && listener.sessionCount() === 2);
   await listener.close(100);
   await stuck;
   await waitFor(() => listener.sessionCount() === 0);
