@@ -7,6 +7,7 @@ import { type PullChangesResponse, PullChangesResponseSchema } from "#gen/tidema
 import type { Frame } from "../../src/frames/frame.ts";
 import { compileProtos } from "../../src/generate/compile-protos.ts";
 import { type Append, append, type CommittedAppend } from "../../src/log/append.ts";
+import { readGrants } from "../../src/log/grants.ts";
 import { type Log, openLog, readState } from "../../src/log/log.ts";
 import type { Clock } from "../../src/model/clock.ts";
 import { silentLogger } from "../../src/model/logger.ts";
@@ -28,6 +29,8 @@ export interface Fixture {
   node(clock: Clock, settings?: Partial<PullSettings>): Pull;
   /** One append of these writes; the log is settled afterwards, at a clock one second on, unless told otherwise. */
   write(writes: readonly Write[], more?: Partial<Append>): Promise<CommittedAppend>;
+  /** What memberships grant a principal from now on, instead of what they did. */
+  grant(principal: string, scopes: readonly string[], writes?: readonly Write[]): Promise<CommittedAppend>;
   close(): Promise<void>;
 }
 
@@ -37,10 +40,19 @@ export async function openFixture(): Promise<Fixture> {
   const world = new World();
   const nodes: Pull[] = [];
   let seconds = 1_700_000_000;
+  const write: Fixture["write"] = async (writes, more = {}) => {
+    const base = await readState(log);
+    const { entries, drops } = world.write(writes);
+    const clock = new Timestamp({ t: ++seconds, i: 1 });
+    const state: Append["state"] = { head: world.head, clock, settledAfter: undefined, ...more.state };
+    const allDrops = [...drops, ...(more.drops ?? [])];
+    return await append(log, { base, entries, ...more, drops: allDrops, state }, randomUUID());
+  };
   return {
     log,
     world,
     database,
+    write,
     node(clock, settings = {}) {
       const pull = createPull({
         log,
@@ -53,12 +65,13 @@ export async function openFixture(): Promise<Fixture> {
       nodes.push(pull);
       return pull;
     },
-    async write(writes, more = {}) {
-      const base = await readState(log);
-      const change = world.write(writes);
-      const clock = new Timestamp({ t: ++seconds, i: 1 });
-      const state: Append["state"] = { head: world.head, clock, settledAfter: undefined, ...more.state };
-      return await append(log, { base, ...change, ...more, state }, randomUUID());
+    async grant(who, scopes, writes = []) {
+      const rows = [...(await readGrants(log, who)).keys()];
+      const key = (scope: string) => ({ c: "members", k: `${who} ${scope}` });
+      return await write(writes, {
+        grantDrops: rows.filter((scope) => !scopes.includes(scope)).map(key),
+        grants: scopes.map((scope) => ({ key: key(scope), principal: who, scope, access: "READ" })),
+      });
     },
     async close() {
       await Promise.all(nodes.map((pull) => pull.close()));

@@ -44,6 +44,13 @@ export class World {
     };
   }
 
+  /** Takes all leavers away, as old ones are: their keys. */
+  forgetLeavers(): LeaverKey[] {
+    const keys = [...this.leavers.values()].map(({ key }) => key);
+    this.leavers.clear();
+    return keys;
+  }
+
   /** All entries in seq order. */
   entries(): Entry[] {
     return [...this.mains.values(), ...this.leavers.values()].sort((a, b) => a.seq - b.seq);
