@@ -31,7 +31,7 @@ export const clock: Clock = {
 
 let demo: Promise<Schema> | undefined;
 
-export function demoSchema(): Promise<Schema> {
+function demoSchema(): Promise<Schema> {
   demo ??= loadDescriptorSet(fileURLToPath(new URL("../../proto/demo", import.meta.url))).then(readSchema);
   return demo;
 }
