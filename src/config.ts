@@ -89,6 +89,12 @@ const settings = {
     min: 1,
     max: 10_080,
   }),
+  leaseSeconds: integer("LEASE_SECONDS", {
+    meaning: "How long the node that ingests must be silent before another takes over.",
+    fallback: 5,
+    min: 1,
+    max: 60,
+  }),
   connectionsMax: integer("CONNECTIONS_MAX", {
     meaning: "Connections open at once; further ones are dropped.",
     fallback: 20_000,

@@ -149,7 +149,7 @@ async function startServices({ config, schema, client, clock, logger, parts }: S
     nodeId: `${hostname()}:${process.pid}`,
     // Saves pull of this node the round trip of reading what was just appended.
     onAppend: (committed) => pull.onAppend(committed),
-    settings: { tombstoneDays: config.tombstoneDays },
+    settings: { tombstoneDays: config.tombstoneDays, leaseMs: config.leaseSeconds * 1_000 },
   });
   parts.add("ingest", () => ingest.close());
   parts.add("upkeep", startUpkeep({ ledger, clock, logger }));

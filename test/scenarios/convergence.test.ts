@@ -1,24 +1,18 @@
 // P1–P5 on the whole product: random writers (plain MongoDB clients with transactions, and pushes) while clients of
 // several principals pull, stop midway, come back with old cursors and change what they select. At every checkpoint
 // a client's records equal the source as it was at that commit clock. Replay a failure with TIDEMARK_SEED.
-import { equals, fromBinary } from "@bufbuild/protobuf";
-import { Timestamp } from "mongodb";
+import { fromBinary } from "@bufbuild/protobuf";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { TodoSchema } from "#gen/demo/v1/todo_pb.js";
 import { PullMode } from "#gen/tidemark/v1/pull_changes_pb.js";
 import { Outcome } from "#gen/tidemark/v1/receipt_pb.js";
-import { loadDescriptorSet } from "../../src/generate/load-descriptor-set.ts";
 import type { Tidemark } from "../../src/main.ts";
-import { clusterTimeOf } from "../../src/model/commit-clock.ts";
-import { snapshotSession } from "../../src/mongo/snapshot.ts";
-import { sourceReadOptions } from "../../src/schema/bson-value.ts";
 import type { Collection } from "../../src/schema/collection.ts";
-import { encodeDocument } from "../../src/schema/encode-document.ts";
-import { readSchema } from "../../src/schema/schema.ts";
+import { demoTodos, expectEqualsSource } from "../support/equals-source.ts";
 import { type TestDatabase, testDatabase } from "../support/mongo.ts";
 import { PullClient, type Stored } from "../support/pull-client.ts";
 import { type Random, randomOf, seedOf } from "../support/random.ts";
-import { asPrincipal, DEMO_SCHEMA, startServer, syncClient } from "../support/server.ts";
+import { asPrincipal, startServer, syncClient } from "../support/server.ts";
 
 const WRITER_STEPS = 150;
 const PRINCIPALS = ["ana", "ben"];
@@ -52,9 +46,7 @@ afterEach(async () => {
 it.each([1, 2, 3].map(seedOf))(
   "converges, seed %s",
   async (seed) => {
-    const schema = readSchema(await loadDescriptorSet(DEMO_SCHEMA));
-    const todos = schema.collections.get("todos");
-    if (!todos) throw new Error("the demo has todos");
+    const todos = await demoTodos();
     const writing = { done: false };
     const writers = [0, 1].map((n) => writeAtRandom(randomOf(seed, `writer ${n}`)));
     const pusher = pushAtRandom(randomOf(seed, "pusher"));
@@ -188,25 +180,12 @@ async function pullAtRandom(device: Device): Promise<number> {
   return checkpoints;
 }
 
-/** P2 and P3: the client's records against the source at the checkpoint's own time. */
+/** P2 by the checker; P3: of a pair written in one transaction, never one alone. */
 async function equalsSource(client: PullClient, clock: bigint, { principal, todos }: Device): Promise<void> {
-  const session = snapshotSession(database.client, new Timestamp(clusterTimeOf(clock)));
-  const documents = await database.source
-    .collection("todos")
-    .find({}, { session, ...sourceReadOptions })
-    .toArray();
-  await session.endSession();
-  const want = documents
-    .map((document) => encodeDocument(todos, document))
-    .filter(({ scopes }) => scopes.includes(`user:${principal}`));
-  const held = [...client.records].filter(([key]) => key.startsWith("todos/"));
-  expect(held.map(([key]) => key).sort()).toEqual(want.map(({ recordId }) => `todos/${recordId}`).sort());
-  for (const { recordId, bytes } of want) {
-    const record = client.records.get(`todos/${recordId}`);
-    const same =
-      record && equals(TodoSchema, fromBinary(TodoSchema, record.bytes), fromBinary(TodoSchema, bytes));
-    expect(same, `todos/${recordId} at ${clock}`).toBe(true);
-  }
-  const title = (half: string) => want.find(({ recordId }) => recordId === `${principal}-${half}`)?.bytes;
-  expect(title("left") === undefined).toBe(title("right") === undefined);
+  await expectEqualsSource(client, clock, { database, todos, principal });
+  const [left, right] = ["left", "right"].map(
+    (half) => client.records.get(`todos/${principal}-${half}`)?.bytes,
+  );
+  const titleOf = (bytes: Uint8Array | undefined) => bytes && fromBinary(TodoSchema, bytes).title;
+  expect(titleOf(left)).toBe(titleOf(right));
 }

@@ -24,8 +24,8 @@ export function startServer(database: TestDatabase, env: Record<string, string> 
 export interface ServerProcess {
   readonly url: string;
   readonly pid: number;
-  /** Resolves once the server answers that it is ready. */
-  ready(): Promise<void>;
+  /** Resolves with true once the server answers that it is ready, with false if it ended before. */
+  ready(): Promise<boolean>;
   /** SIGKILL: nothing of it runs on. */
   kill(): Promise<void>;
   /** SIGTERM; resolves with the exit code. */
@@ -52,9 +52,10 @@ export async function spawnServer(
     stdio: ["ignore", "inherit", "inherit"],
   });
   await once(server, "spawn");
+  const hasEnded = () => server.exitCode !== null || server.signalCode !== null;
   const ready = async () => {
-    await waitFor(() => server.exitCode !== null || answersReady(url), { what: "the server's readiness" });
-    if (server.exitCode !== null) throw new Error(`the server ended with ${server.exitCode}`);
+    await waitFor(() => hasEnded() || answersReady(url), { what: "the server's readiness" });
+    return !hasEnded();
   };
   return { url, pid: server.pid ?? 0, ready, kill: () => end(server, "SIGKILL"), stop: () => stop(server) };
 }
