@@ -1,4 +1,4 @@
-// What a command of the CLI is: a name, a help text and a run. Commands write to streams they are given, so that
+// What a command of the CLI is: a help text, options and a run. Commands write to streams they are given, so that
 // tests read what a person would.
 import type { ParseArgsConfig } from "node:util";
 import type { Environment } from "../config.ts";
@@ -19,10 +19,7 @@ export interface Arguments {
 }
 
 export interface Command {
-  readonly name: string;
-  /** One line, for the list of commands. */
-  readonly summary: string;
-  /** After the summary: usage and options. */
+  /** Usage and options. */
   readonly help: string;
   readonly options: NonNullable<ParseArgsConfig["options"]>;
   /** Resolves when done; rejects with UsageError for wrong arguments. */

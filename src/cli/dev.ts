@@ -21,8 +21,6 @@ callers are who they say they are: "authorization: Bearer dev-<principal>". Sett
 `;
 
 export const devCommand: Command = {
-  name: "dev",
-  summary: "run everything on this machine, with demo data",
   help: HELP,
   options: { json: { type: "boolean" } },
   run: dev,

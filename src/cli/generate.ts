@@ -19,8 +19,6 @@ Each folder is replaced as a whole. Kotlin needs Java and Maven on this machine.
 `;
 
 export const generateCommand: Command = {
-  name: "generate",
-  summary: "write client code for a schema",
   help: HELP,
   options: {
     schema: { type: "string" },

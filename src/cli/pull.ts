@@ -33,8 +33,6 @@ While catching up on more than 50 records it draws a progress bar instead of the
 `;
 
 export const pullCommand: Command = {
-  name: "pull",
-  summary: "follow a server and print what changes",
   help: HELP,
   options: {
     url: { type: "string" },

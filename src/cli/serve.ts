@@ -15,8 +15,6 @@ SIGTERM drains: streams end with Closed(RECONNECT), calls in progress may end, t
 `;
 
 export const serveCommand: Command = {
-  name: "serve",
-  summary: "serve a database to its clients",
   help: HELP,
   options: {},
   run: serve,

@@ -4,13 +4,41 @@
 import { parseArgs } from "node:util";
 import { processEnvironment } from "../config.ts";
 import { type Command, type Terminal, UsageError } from "./command.ts";
-import { devCommand } from "./dev.ts";
-import { generateCommand } from "./generate.ts";
-import { pullCommand } from "./pull.ts";
-import { serveCommand } from "./serve.ts";
-import { tokenCommand } from "./token.ts";
 
-const COMMANDS: readonly Command[] = [devCommand, serveCommand, pullCommand, tokenCommand, generateCommand];
+interface Entry {
+  readonly name: string;
+  readonly summary: string;
+  /** Each command brings in much; only the one asked for is loaded. */
+  load(): Promise<Command>;
+}
+
+const COMMANDS: readonly Entry[] = [
+  {
+    name: "dev",
+    summary: "run everything on this machine, with demo data",
+    load: async () => (await import("./dev.ts")).devCommand,
+  },
+  {
+    name: "serve",
+    summary: "serve a database to its clients",
+    load: async () => (await import("./serve.ts")).serveCommand,
+  },
+  {
+    name: "pull",
+    summary: "follow a server and print what changes",
+    load: async () => (await import("./pull.ts")).pullCommand,
+  },
+  {
+    name: "token",
+    summary: "make an access token for trying things out",
+    load: async () => (await import("./token.ts")).tokenCommand,
+  },
+  {
+    name: "generate",
+    summary: "write client code for a schema",
+    load: async () => (await import("./generate.ts")).generateCommand,
+  },
+];
 
 const stopping = new AbortController();
 for (const name of ["SIGINT", "SIGTERM"] as const) {
@@ -48,12 +76,17 @@ async function main(argv: readonly string[], terminal: Terminal): Promise<number
   return await runCommand(command, rest, terminal);
 }
 
-async function runCommand(command: Command, argv: readonly string[], terminal: Terminal): Promise<number> {
+async function runCommand(
+  { name, summary, load }: Entry,
+  argv: readonly string[],
+  terminal: Terminal,
+): Promise<number> {
   try {
+    const command = await load();
     const options = { ...command.options, help: { type: "boolean", short: "h" } } as const;
     const { values, positionals } = parseArgs({ args: [...argv], options, allowPositionals: true });
     if (values.help) {
-      terminal.out.write(`tidemark ${command.name}: ${command.summary}\n\n${command.help}`);
+      terminal.out.write(`tidemark ${name}: ${summary}\n\n${command.help}`);
       return 0;
     }
     await command.run(
@@ -64,8 +97,8 @@ async function runCommand(command: Command, argv: readonly string[], terminal: T
   } catch (error) {
     const isUsage = error instanceof UsageError || isParseError(error);
     const message = error instanceof Error ? error.message : String(error);
-    terminal.err.write(`tidemark ${command.name}: ${message}\n`);
-    if (isUsage) terminal.err.write(`Try: tidemark ${command.name} --help\n`);
+    terminal.err.write(`tidemark ${name}: ${message}\n`);
+    if (isUsage) terminal.err.write(`Try: tidemark ${name} --help\n`);
     return isUsage ? 2 : 1;
   }
 }

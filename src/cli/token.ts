@@ -15,8 +15,6 @@ A server in dev mode takes "dev-<principal>" without any of this.
 const TTL_SECONDS_MAX = 365 * 86_400;
 
 export const tokenCommand: Command = {
-  name: "token",
-  summary: "make an access token for trying things out",
   help: HELP,
   options: { ttl: { type: "string" }, claims: { type: "string" }, json: { type: "boolean" } },
   run: printToken,

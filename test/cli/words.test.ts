@@ -1,5 +1,6 @@
 // What the CLI says: lines for human eyes, tokens, and wrong arguments.
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
@@ -19,7 +20,7 @@ async function tidemark(args: readonly string[], env: Record<string, string> = {
   const child = spawn(process.execPath, [join(ROOT, "src/cli/tidemark.ts"), ...args], {
     env: { PATH: process.env["PATH"], ...env },
   });
-  const [out, err] = await Promise.all([text(child.stdout), text(child.stderr)]);
+  const [out, err] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "close")]);
   return { out, err, code: child.exitCode };
 }
 
