@@ -28,4 +28,19 @@ export class FakeClock implements Clock {
     this.#nowMs += ms;
     for (const sleeper of [...this.#sleepers]) if (sleeper.untilMs <= this.#nowMs) sleeper.wake();
   }
+
+  /** Lets time pass in steps until something has happened, giving the event loop its turn in between. */
+  async advanceUntil(happening: Promise<unknown>, stepMs: number): Promise<void> {
+    let isOver = false;
+    const over = happening.finally(() => {
+      isOver = true;
+    });
+    for (let step = 0; !isOver && step < STEPS_MAX; step++) {
+      this.advance(stepMs);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await over;
+  }
 }
+
+const STEPS_MAX = 100_000;

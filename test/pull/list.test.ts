@@ -1,0 +1,89 @@
+// Pages: the same frames as a stream's, one page at a time, with and without waiting.
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { NOT_YET_KNOWN } from "../../src/log/state.ts";
+import type { Cursor, ListRequest } from "../../src/model/pull-request.ts";
+import type { Page, Pull } from "../../src/pull/pull.ts";
+import { FakeClock } from "./fake-clock.ts";
+import { decoded, type Fixture, followAll, openFixture, principal } from "./fixture.ts";
+import { linesOf } from "./frame-text.ts";
+import { put } from "./world.ts";
+
+let fixture: Fixture;
+let clock: FakeClock;
+let pull: Pull;
+
+const WEEK_MS = 7 * 86_400_000;
+
+beforeEach(async () => {
+  fixture = await openFixture();
+  clock = new FakeClock();
+  // Time runs faster here than the database: passes and streams don't age.
+  pull = fixture.node(clock, { passTimeMaxMs: WEEK_MS, streamAgeMaxMs: WEEK_MS });
+  await fixture.write([put("a"), put("b"), put("c")]);
+});
+
+afterEach(() => fixture.close());
+
+function list(request: Partial<ListRequest> = {}, signal = new AbortController().signal): Promise<Page> {
+  return pull.listChanges(principal("ana", ["user:ana"]), { ...followAll, waitMs: 0, ...request }, signal);
+}
+
+function lines({ frames }: Page): string[] {
+  return frames.flatMap((frame) => linesOf(decoded(frame)));
+}
+
+async function caughtUp(): Promise<Cursor> {
+  return (await list()).cursor;
+}
+
+describe("pull: pages", () => {
+  it("all in one page → a Checkpoint is its last frame; the cursor stands there", async () => {
+    const page = await list();
+    expect(lines(page)).toEqual([
+      ...["opened 0/0 +3", "put todos/a@1", "put todos/b@2", "put todos/c@3", "batch 3", "checkpoint 3"],
+    ]);
+    expect(page.cursor).toMatchObject({ position: 3, checkpoint: 3 });
+  });
+
+  it("max_batch_bytes → page by page, each with a cursor to go on from", async () => {
+    const first = await list({ batchBytesMax: 60 });
+    expect(lines(first)).toEqual(["opened 0/0 +3", "put todos/a@1", "put todos/b@2", "batch 2"]);
+    const second = await list({ batchBytesMax: 60, cursor: first.cursor });
+    expect(lines(second)).toEqual(["opened 2/0 +1", "put todos/c@3", "batch 3", "checkpoint 3"]);
+  });
+
+  it("nothing new and no wait → Opened and Checkpoint at once", async () => {
+    expect(lines(await list({ cursor: await caughtUp() }))).toEqual(["opened 3/3 +0", "checkpoint 3"]);
+  });
+
+  it("waiting → answers with the next change", async () => {
+    const cursor = await caughtUp();
+    const page = list({ cursor, waitMs: 30_000 });
+    await fixture.write([put("d", {}, ["todos/user:ben"])]);
+    await fixture.write([put("a", { votes: 1 })]);
+    expect(lines(await page).slice(-3)).toEqual(["delta todos/a@5 8", "batch 5", "checkpoint 5"]);
+  });
+
+  it("waiting in vain → answers when the wait is over, at most a minute", async () => {
+    const page = list({ cursor: await caughtUp(), waitMs: 3_600_000 });
+    const before = clock.nowMs();
+    await clock.advanceUntil(page, 1_000);
+    expect(lines(await page)).toEqual(["opened 3/3 +0", "checkpoint 3"]);
+    expect(clock.nowMs() - before).toBeGreaterThanOrEqual(60_000);
+  });
+
+  it("an unsettled log → what there is, without a checkpoint", async () => {
+    const cursor = await caughtUp();
+    await fixture.write([put("a", { votes: 1 })], { state: { settledAfter: NOT_YET_KNOWN } });
+    const page = await list({ cursor });
+    expect(lines(page)).toEqual(["opened 3/3 +1", "delta todos/a@4 8", "batch 4"]);
+    expect(page.cursor).toMatchObject({ position: 4, checkpoint: 3 });
+  });
+
+  it("drained while waiting → the page as it is", async () => {
+    const page = list({ cursor: await caughtUp(), waitMs: 60_000 });
+    // The page has begun: a page asked for after the drain is refused instead.
+    pull.drain(100);
+    expect(lines(await page)).toEqual([]);
+  });
+});
