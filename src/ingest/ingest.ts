@@ -1,9 +1,10 @@
 // Ingest: keeps the change log equal to the source. Of all nodes one leads, the others wait for its lease; whatever
 // fails, a node logs it, waits a little and becomes a candidate again.
-import type { MongoClient } from "mongodb";
+import type { ClientSession, MongoClient } from "mongodb";
 import { type CommittedAppend, FencedError } from "../log/append.ts";
 import { type Log, readState } from "../log/log.ts";
 import type { Clock } from "../model/clock.ts";
+import { invariant } from "../model/invariant.ts";
 import type { Logger } from "../model/logger.ts";
 import type { Schema } from "../schema/schema.ts";
 import { lead } from "./leader.ts";
@@ -60,12 +61,14 @@ type RunOptions = Required<IngestOptions> & {
 };
 
 async function run(options: RunOptions, closing: AbortSignal): Promise<void> {
-  const { log, clock, nodeId, settings, status, logger } = options;
-  const lease = createLease(log, clock, nodeId);
+  const { client, log, clock, nodeId, settings, status, logger } = options;
+  const session = client.startSession();
+  invariant(session.id, "an explicit session has an id at once");
+  const lease = createLease({ log, clock, nodeId, session: session.id });
   let failures = 0;
   while (!closing.aborted) {
     try {
-      if (await acquire(options, lease)) await leadUnderLease(options, lease, closing);
+      if (await acquire(options, lease)) await leadUnderLease({ ...options, session }, lease, closing);
       else await clock.sleep(settings.leaseMs / BEATS_PER_LEASE, closing);
       failures = 0;
     } catch (error) {
@@ -75,6 +78,9 @@ async function run(options: RunOptions, closing: AbortSignal): Promise<void> {
       await clock.sleep(backoffMs(settings, failures), closing);
     }
   }
+  await session
+    .endSession()
+    .catch((error: unknown) => logger.debug({ err: error }, "the session runs out by itself"));
   status.become("CLOSED");
 }
 
@@ -98,7 +104,11 @@ async function acquire(
 }
 
 /** Leads until the lease is lost, the node closes or something fails; gives the lease up in any case. */
-async function leadUnderLease(options: RunOptions, lease: Lease, closing: AbortSignal): Promise<void> {
+async function leadUnderLease(
+  options: RunOptions & { readonly session: ClientSession },
+  lease: Lease,
+  closing: AbortSignal,
+): Promise<void> {
   const { status, logger } = options;
   const ended = new AbortController();
   const signal = AbortSignal.any([closing, ended.signal]);

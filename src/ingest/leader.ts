@@ -1,7 +1,7 @@
 // One node's time as leader: it claims the log with a new term, then one serial loop takes turns between the tail, a
 // load if there is one, and upkeep, until it is told to stop or something fails. All it holds is lost with it and read
 // again from the log by the next leader.
-import type { MongoClient } from "mongodb";
+import type { ClientSession, MongoClient } from "mongodb";
 import type { CommittedAppend } from "../log/append.ts";
 import { type Log, readState } from "../log/log.ts";
 import type { LogState } from "../log/state.ts";
@@ -31,6 +31,8 @@ export interface LeaderOptions {
   readonly logger: Logger;
   readonly settings: IngestSettings;
   readonly status: StatusKeeper;
+  /** For appends, one after the other: known to the lease. */
+  readonly session: ClientSession;
   readonly onAppend: (committed: CommittedAppend) => void;
 }
 
@@ -47,6 +49,15 @@ const SOON_MS = 5;
  */
 export async function lead(options: LeaderOptions, signal: AbortSignal): Promise<void> {
   const leader = await claim(options);
+  try {
+    await followOrStartOver(options, leader, signal);
+  } finally {
+    // The next leader appends in the same session. Whoever failed first says why.
+    await leader.writer.flush().catch(() => {});
+  }
+}
+
+async function followOrStartOver(options: LeaderOptions, leader: Leader, signal: AbortSignal): Promise<void> {
   for (let lost = 0; ; lost++) {
     try {
       return await follow(options, leader, signal);

@@ -2,7 +2,7 @@
 // candidate takes over when it has watched the same beat for long enough by its own. A lease only keeps the peace; that
 // two never write the log is the fence's doing (see log/append.ts).
 import { randomUUID } from "node:crypto";
-import { type Collection, MongoServerError } from "mongodb";
+import { type Collection, MongoServerError, type ServerSessionId } from "mongodb";
 import type { Log } from "../log/log.ts";
 import type { Clock } from "../model/clock.ts";
 import { classOf } from "../mongo/error-class.ts";
@@ -12,6 +12,8 @@ interface LeaseDocument {
   /** Empty: given up. */
   holder: string;
   beat: number;
+  /** The session the holder appends in. */
+  session: ServerSessionId;
 }
 
 export interface Lease {
@@ -26,7 +28,16 @@ export interface Lease {
   release(): Promise<void>;
 }
 
-export function createLease(log: Log, clock: Clock, nodeId: string): Lease {
+export interface LeaseOptions {
+  readonly log: Log;
+  readonly clock: Clock;
+  /** For operators. */
+  readonly nodeId: string;
+  /** In which the holder will append. */
+  readonly session: ServerSessionId;
+}
+
+export function createLease({ log, clock, nodeId, session }: LeaseOptions): Lease {
   const leases: Collection<LeaseDocument> = log.db.collection("lease");
   // A node that starts anew is another holder.
   const holder = `${nodeId}/${randomUUID()}`;
@@ -39,7 +50,15 @@ export function createLease(log: Log, clock: Clock, nodeId: string): Lease {
       const stale = clock.nowMs() - seen.sinceMs >= staleMs;
       const free = !found?.holder || found.holder === holder;
       if (!stale && !(free && freeToo)) return false;
-      return found ? take(leases, found, holder) : create(leases, holder);
+      if (!found) return create(leases, { _id: "ingest", holder, beat: 1, session });
+      const { matchedCount } = await leases.updateOne(found, {
+        $set: { holder, session },
+        $inc: { beat: 1 },
+      });
+      if (matchedCount === 0) return false;
+      // A holder that was killed may have left an append open, which the server would let block us for a minute.
+      await log.client.db("admin").command({ killSessions: [found.session] });
+      return true;
     },
     async renew() {
       const { matchedCount } = await leases.updateOne({ _id: "ingest", holder }, { $inc: { beat: 1 } });
@@ -51,18 +70,9 @@ export function createLease(log: Log, clock: Clock, nodeId: string): Lease {
   };
 }
 
-async function take(
-  leases: Collection<LeaseDocument>,
-  found: LeaseDocument,
-  holder: string,
-): Promise<boolean> {
-  const { matchedCount } = await leases.updateOne(found, { $set: { holder }, $inc: { beat: 1 } });
-  return matchedCount === 1;
-}
-
-async function create(leases: Collection<LeaseDocument>, holder: string): Promise<boolean> {
+async function create(leases: Collection<LeaseDocument>, first: LeaseDocument): Promise<boolean> {
   try {
-    await leases.insertOne({ _id: "ingest", holder, beat: 1 });
+    await leases.insertOne(first);
     return true;
   } catch (error) {
     if (error instanceof MongoServerError && classOf(error) === "duplicate-key") return false;

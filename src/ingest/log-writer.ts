@@ -3,7 +3,7 @@
 // is kept in memory and stored with the next append, or when someone waits for it: a push (P4), or readers who must
 // not see checkpoints before.
 import { randomUUID } from "node:crypto";
-import type { Timestamp } from "mongodb";
+import type { ClientSession, Timestamp } from "mongodb";
 import { type Append, append, type CommittedAppend, stateAfter } from "../log/append.ts";
 import type { LeaverKey } from "../log/entry.ts";
 import type { Log } from "../log/log.ts";
@@ -55,11 +55,19 @@ export interface LogWriterOptions {
   readonly position: Position;
   readonly clock: Clock;
   readonly settings: IngestSettings;
+  readonly session: ClientSession;
   /** Called after each commit, in order, before the next begins. */
   readonly onCommit: (committed: CommittedAppend, commit: Commit) => void;
 }
 
-export function createLogWriter({ log, clock, settings, onCommit, ...start }: LogWriterOptions): LogWriter {
+export function createLogWriter({
+  log,
+  clock,
+  settings,
+  session,
+  onCommit,
+  ...start
+}: LogWriterOptions): LogWriter {
   let { state, position } = start;
   let expected: Timestamp | undefined;
   let storedAtMs = clock.nowMs();
@@ -90,7 +98,7 @@ export function createLogWriter({ log, clock, settings, onCommit, ...start }: Lo
     written = draft?.written;
     storedAtMs = clock.nowMs();
     if (expected && position.time.greaterThanOrEqual(expected)) expected = undefined;
-    committing = append(log, change, nonce).then((committed) => onCommit(committed, commit));
+    committing = append(log, change, nonce, session).then((committed) => onCommit(committed, commit));
     // Whoever flushes learns of a failure.
     committing.catch(() => {});
   }

@@ -48,11 +48,21 @@ export class FencedError extends Error {
 
 const ATTEMPTS_MAX = 5;
 
+/** A state that another transaction holds on to is waited for, but not for ever. */
+const STATE_WRITE_MS_MAX = 10_000;
+
 /**
  * Commits an append, at most once whatever fails on the way.
+ * @param session one of the caller's own, where it must be known under which id an append left open can be ended.
  * @throws FencedError when `base` is no longer the state; the driver's error when the database stays unreachable.
  */
-export async function append(log: Log, change: Append, nonce: string): Promise<CommittedAppend> {
+export async function append(
+  log: Log,
+  change: Append,
+  nonce: string,
+  session?: ClientSession,
+): Promise<CommittedAppend> {
+  if (!session) return withSession(log, (own) => append(log, change, nonce, own));
   const state = stateAfter(change, nonce);
   invariant(
     seqsAreDense(change.entries ?? [], change.base.head, state.head),
@@ -60,7 +70,7 @@ export async function append(log: Log, change: Append, nonce: string): Promise<C
   );
   for (let attempt = 1; ; attempt++) {
     try {
-      return committed(change, state, await commit(log, change, state));
+      return committed(change, state, await commit(log, change, { state, session }));
     } catch (error) {
       // Whatever failed, an attempt of ours may have been committed: only the state itself tells.
       const now = await readStateAtSnapshot(log);
@@ -96,15 +106,30 @@ function seqsAreDense(entries: readonly Entry[], before: Seq, head: Seq): boolea
   );
 }
 
-async function commit(log: Log, change: Append, state: LogState): Promise<Timestamp> {
-  const session = log.client.startSession();
+async function withSession<T>({ client }: Log, work: (session: ClientSession) => Promise<T>): Promise<T> {
+  const session = client.startSession();
   try {
-    if (onlyState(change)) await writeState(log, change.base, state, session);
-    else await commitAll(log, change, { state, session });
-    invariant(session.operationTime, "a committed write has an operation time");
-    return session.operationTime;
+    return await work(session);
   } finally {
     await session.endSession();
+  }
+}
+
+interface Target {
+  readonly state: LogState;
+  readonly session: ClientSession;
+}
+
+async function commit(log: Log, change: Append, to: Target): Promise<Timestamp> {
+  const { session } = to;
+  try {
+    if (onlyState(change)) await writeState(log, change.base, to);
+    else await commitAll(log, change, to);
+    invariant(session.operationTime, "a committed write has an operation time");
+    return session.operationTime;
+  } catch (error) {
+    if (session.inTransaction()) await session.abortTransaction();
+    throw error;
   }
 }
 
@@ -122,23 +147,24 @@ function onlyState({
   return lists.every((list) => !list?.length);
 }
 
-async function commitAll(
-  log: Log,
-  change: Append,
-  to: { state: LogState; session: ClientSession },
-): Promise<void> {
-  to.session.startTransaction({ readConcern: { level: "snapshot" }, writeConcern: { w: "majority" } });
-  await writeState(log, change.base, to.state, to.session);
-  await writeEntries(log, change, to.session);
-  await writeGrants(log, change, to.session);
-  await writeQuarantine(log, change, to.session);
-  await to.session.commitTransaction();
+async function commitAll(log: Log, change: Append, to: Target): Promise<void> {
+  const { session } = to;
+  session.startTransaction({ readConcern: { level: "snapshot" }, writeConcern: { w: "majority" } });
+  await writeState(log, change.base, to);
+  await writeEntries(log, change, session);
+  await writeGrants(log, change, session);
+  await writeQuarantine(log, change, session);
+  await session.commitTransaction();
 }
 
-async function writeState(log: Log, base: LogState, state: LogState, session: ClientSession): Promise<void> {
+async function writeState(log: Log, base: LogState, { state, session }: Target): Promise<void> {
   const { _id, ...fields } = stateDocument(state);
   const fence = { _id, revision: Long.fromNumber(base.revision) };
-  const { matchedCount } = await log.states.updateOne(fence, { $set: fields }, { session });
+  const { matchedCount } = await log.states.updateOne(
+    fence,
+    { $set: fields },
+    { session, maxTimeMS: STATE_WRITE_MS_MAX },
+  );
   if (matchedCount === 0) throw new FencedError("state has moved on");
 }
 
