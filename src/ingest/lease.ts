@@ -56,8 +56,7 @@ export function createLease({ log, clock, nodeId, session }: LeaseOptions): Leas
         $inc: { beat: 1 },
       });
       if (matchedCount === 0) return false;
-      // A holder that was killed may have left an append open, which the server would let block us for a minute.
-      await log.client.db("admin").command({ killSessions: [found.session] });
+      await endSession(log, found.session);
       return true;
     },
     async renew() {
@@ -68,6 +67,15 @@ export function createLease({ log, clock, nodeId, session }: LeaseOptions): Leas
       await leases.updateOne({ _id: "ingest", holder }, { $set: { holder: "" }, $inc: { beat: 1 } });
     },
   };
+}
+
+/** A holder that was killed may have left an append open: the server would let that block others for a minute. */
+async function endSession({ client }: Log, session: ServerSessionId): Promise<void> {
+  // Where that isn't allowed, the minute is waited for.
+  await client
+    .db("admin")
+    .command({ killSessions: [session] })
+    .catch(() => {});
 }
 
 async function create(leases: Collection<LeaseDocument>, first: LeaseDocument): Promise<boolean> {

@@ -4,7 +4,13 @@
 // since a dropped collection reads empty without error.
 import type { Timestamp } from "mongodb";
 import type { RecordKey } from "../log/entry.ts";
-import { type KeyPage, readGrantKeys, readQuarantineKeys, readUnmetKeys } from "../log/keys.ts";
+import {
+  type KeyPage,
+  type KeyRange,
+  readGrantKeys,
+  readQuarantineKeys,
+  readUnmetKeys,
+} from "../log/keys.ts";
 import type { Log } from "../log/log.ts";
 import { type CollectionState, collectionState, type LoadProgress, type LoadReason } from "../log/state.ts";
 import type { Collection } from "../schema/collection.ts";
@@ -144,13 +150,13 @@ async function lookUp(
   // What is unmet is read from the log itself.
   await writer.flush();
   for (const phase of phasesFrom(next.load.phase)) {
-    const last = phase === next.load.phase ? next.load.last : undefined;
-    const page = { collection: next.name, after: last, max: loading.settings.recordsMax };
-    const keys = await readKeys(loading.log, page, { phase, load: next.load.number });
-    if (keys.length === 0) continue;
-    const progress = { ...next.load, phase, last };
-    if (collection) await lookUpPage(loading, { ...next, load: progress }, keys);
-    else await forgetPage(loading, { ...next, load: progress }, keys);
+    const after = phase === next.load.phase ? next.load.last : undefined;
+    const range = { collection: next.name, after, max: loading.settings.recordsMax };
+    const page = await readKeys(loading.log, range, { phase, load: next.load.number });
+    if (!page.last) continue;
+    const at = { ...next, load: { ...next.load, phase, last: after } };
+    if (collection) await lookUpPage(loading, at, page);
+    else await forgetPage(loading, at, page);
     return true;
   }
   if (collection && writer.position.time.lessThan(loading.lookedUp)) return false;
@@ -168,36 +174,37 @@ function phasesFrom(phase: LoadProgress["phase"]): readonly LookUpPhase[] {
 
 function readKeys(
   log: Log,
-  page: KeyPage,
+  range: KeyRange,
   { phase, load }: { phase: LookUpPhase; load: number },
-): Promise<RecordKey[]> {
+): Promise<KeyPage> {
   switch (phase) {
     case "entries":
-      return readUnmetKeys(log, page, load);
+      return readUnmetKeys(log, range, load);
     case "grants":
-      return readGrantKeys(log, page);
+      return readGrantKeys(log, range);
     case "quarantine":
-      return readQuarantineKeys(log, page);
+      return readQuarantineKeys(log, range);
   }
 }
 
 /** Writes what is there; what is not waits for the stream. */
-async function lookUpPage(loading: Loading, next: LoadingState, page: readonly RecordKey[]): Promise<void> {
+async function lookUpPage(loading: Loading, next: LoadingState, page: KeyPage): Promise<void> {
   const { records, writer, source } = loading;
-  const { some, read } = await readFitting(page, (few) => records.read(few, writer.floor));
+  const { some, read } = await readFitting(page.keys, (few) => records.read(few, writer.floor));
   const absent = read.records.filter(({ state }) => state.kind === "absent");
   const drafted = read.records.filter(({ state }) => state.kind !== "absent");
-  const done = { ...next.load, last: { key: some.at(-1)?.k } };
+  const done = { ...next.load, last: lastOf(page, some) };
   if (absent.length > 0) {
-    loading.missing = {
-      name: next.name,
-      keys: new Map(absent.map(({ key }) => [recordText(key.c, key.k), key])),
-      done,
-    };
+    loading.missing = { name: next.name, keys: new Map(absent.map(({ key, text }) => [text, key])), done };
     loading.lookedUp = later(await source.now(), read.at);
     if (drafted.length === 0) return;
   }
   await write(loading, next, { drafted, progress: absent.length > 0 ? next.load : done, readAt: read.at });
+}
+
+/** Some may be fewer than the page's keys. */
+function lastOf(page: KeyPage, some: readonly RecordKey[]): LoadProgress["last"] {
+  return some.length === page.keys.length ? page.last : { key: some.at(-1)?.k };
 }
 
 /** What was not found is gone, now that the stream has told of nothing else. */
@@ -217,8 +224,8 @@ async function forgetMissing(
 }
 
 /** Of a collection the schema no longer has: nothing is looked up. */
-async function forgetPage(loading: Loading, next: LoadingState, page: readonly RecordKey[]): Promise<void> {
-  const { some, read } = await readFitting(page, loading.records.readAbsent);
-  const progress = { ...next.load, last: { key: some.at(-1)?.k } };
+async function forgetPage(loading: Loading, next: LoadingState, page: KeyPage): Promise<void> {
+  const { some, read } = await readFitting(page.keys, loading.records.readAbsent);
+  const progress = { ...next.load, last: lastOf(page, some) };
   await write(loading, next, { drafted: read, progress, readAt: loading.writer.position.time });
 }

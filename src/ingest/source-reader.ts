@@ -43,10 +43,7 @@ export function createSourceReader(db: Db): SourceReader {
       );
     },
     page: (collection, page) => readPage(db, collection, page),
-    async now() {
-      const { operationTime } = await db.command({ ping: 1 });
-      return operationTime;
-    },
+    now: () => readNow(db),
     estimate: (collection) => db.collection(collection).estimatedDocumentCount(),
   };
 }
@@ -75,17 +72,22 @@ interface Query {
 
 async function readAt(db: Db, query: Query, at: Timestamp): Promise<SourceRead> {
   try {
-    const { documents, whole } = await read(db, query, at);
-    return { documents, whole, at };
+    return { ...(await read(db, query, at)), at };
   } catch (error) {
     if (classOf(error) !== "snapshot-lost") throw error;
-    const { documents, whole, at: now, operationTime } = await read(db, query, undefined);
-    return { documents, whole, at: later(now ?? operationTime, at) };
+    // Named, so that the read waits for a majority to have a collection just made.
+    const now = later(await readNow(db), at);
+    return { ...(await read(db, query, now)), at: now };
   }
 }
 
-function read(db: Db, { find, ...query }: Query, at: Timestamp | undefined): Promise<OneReply<Document>> {
-  const readConcern = { level: "snapshot", ...(at && { atClusterTime: at }) };
+async function readNow(db: Db): Promise<Timestamp> {
+  const { operationTime } = await db.command({ ping: 1 });
+  return operationTime;
+}
+
+function read(db: Db, { find, ...query }: Query, at: Timestamp): Promise<OneReply<Document>> {
+  const readConcern = { level: "snapshot", atClusterTime: at };
   return findInOneReply<Document>(db, {
     ...query,
     find: { ...find, readConcern },

@@ -47,6 +47,24 @@ test("nodes: the leader is killed → another leads when its lease has run out",
   expect((await fixture.state()).term).toBe(2);
 });
 
+test("nodes: killed inside an append → its open transaction is ended, the next leader needn't wait for it", async () => {
+  const fixture = await ingestFixture(schema);
+  const first = await fixture.start();
+  await fixture.todos.insertOne(titled("a"));
+  await fixture.settled();
+  await first.close();
+  // As a killed leader leaves it: the lease held, a transaction open in the lease's session.
+  const session = fixture.client.startSession();
+  session.startTransaction();
+  await fixture.log.states.updateOne({}, { $inc: { revision: 1 } }, { session });
+  await fixture.log.entries.deleteMany({}, { session });
+  await fixture.log.db.collection("lease").updateOne({}, { $set: { holder: "dead", session: session.id } });
+  await fixture.start();
+  await fixture.todos.updateOne({ _id: "a" }, { $set: { title: "b" } });
+  await fixture.settled();
+  await session.endSession();
+});
+
 test("nodes: a leader that lost its lease unawares → fenced by the next one's term, steps down", async () => {
   const fixture = await ingestFixture(schema);
   // Beats so seldom that only the fence can tell it.
