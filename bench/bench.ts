@@ -40,6 +40,7 @@ export class Bench {
   readonly progress: (line: string) => void;
   readonly #folder: string;
   readonly #mongo: EmbeddedMongo;
+  readonly #servers = new Set<ChildProcess>();
 
   private constructor(folder: string, mongo: EmbeddedMongo, progress: (line: string) => void) {
     this.#folder = folder;
@@ -103,7 +104,8 @@ export class Bench {
       },
       stdio: ["ignore", "inherit", "inherit"],
     });
-    return { url, stop: () => stopProcess(server) };
+    this.#servers.add(server);
+    return { url, stop: () => this.#stop(server) };
   }
 
   /** Resolves once the server answers that it is ready. */
@@ -151,7 +153,15 @@ export class Bench {
     }
   }
 
+  async #stop(server: ChildProcess): Promise<void> {
+    this.#servers.delete(server);
+    if (server.exitCode !== null) return;
+    server.kill("SIGTERM");
+    await once(server, "exit");
+  }
+
   async close(): Promise<void> {
+    for (const server of this.#servers) await this.#stop(server);
     await this.client.close();
     await this.#mongo.close();
     rmSync(this.#folder, { recursive: true, force: true });
@@ -186,12 +196,6 @@ function itemOf(n: number): Item {
 function loads(state: Record<string, unknown>): number {
   const collections = state["collections"];
   return Array.isArray(collections) ? collections.filter((collection) => collection.load !== null).length : 0;
-}
-
-async function stopProcess(server: ChildProcess): Promise<void> {
-  if (server.exitCode !== null) return;
-  server.kill("SIGTERM");
-  await once(server, "exit");
 }
 
 async function freePort(): Promise<number> {

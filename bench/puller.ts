@@ -20,6 +20,27 @@ const WINDOW_BYTES = 16 << 20;
 const COUNT_FIELD = 7;
 const { url, token, streams, mode } = workerData as PullerData;
 
+/** Cuts a byte stream into enveloped messages. */
+class Envelopes {
+  #rest: Buffer = Buffer.alloc(0);
+  readonly #onFrame: (frame: Buffer) => void;
+
+  constructor(onFrame: (frame: Buffer) => void) {
+    this.#onFrame = onFrame;
+  }
+
+  push(chunk: Buffer): void {
+    let buffer = this.#rest.length ? Buffer.concat([this.#rest, chunk]) : chunk;
+    while (buffer.length >= 5) {
+      const end = 5 + buffer.readUInt32BE(1);
+      if (buffer.length < end) break;
+      this.#onFrame(buffer.subarray(5, end));
+      buffer = buffer.subarray(end);
+    }
+    this.#rest = buffer;
+  }
+}
+
 const session = http2.connect(url, { settings: { initialWindowSize: WINDOW_BYTES } });
 session.on("connect", () => session.setLocalWindowSize(WINDOW_BYTES * 4));
 let following = 0;
@@ -85,27 +106,6 @@ function envelope(message: Buffer): Buffer {
   const head = Buffer.alloc(5);
   head.writeUInt32BE(message.length, 1);
   return Buffer.concat([head, message]);
-}
-
-/** Cuts a byte stream into enveloped messages. */
-class Envelopes {
-  #rest: Buffer = Buffer.alloc(0);
-  readonly #onFrame: (frame: Buffer) => void;
-
-  constructor(onFrame: (frame: Buffer) => void) {
-    this.#onFrame = onFrame;
-  }
-
-  push(chunk: Buffer): void {
-    let buffer = this.#rest.length ? Buffer.concat([this.#rest, chunk]) : chunk;
-    while (buffer.length >= 5) {
-      const end = 5 + buffer.readUInt32BE(1);
-      if (buffer.length < end) break;
-      this.#onFrame(buffer.subarray(5, end));
-      buffer = buffer.subarray(end);
-    }
-    this.#rest = buffer;
-  }
 }
 
 function varint(bytes: Buffer, at: number): [value: number, next: number] {

@@ -1,16 +1,17 @@
 // How fast a client's first sync streams a collection, against the driver's own decoded drain of the same documents.
-// Works on what the load row left.
 import { measured, percentile, type Row } from "../row.ts";
 import { startPuller } from "../start-puller.ts";
 
+const ITEMS = 100_000;
 const ROUNDS = 5;
 
 export const catchUp: Row = {
   name: "catch-up",
   async run(bench) {
+    await bench.reset();
+    await bench.insertItems(ITEMS);
     const server = await bench.startServer();
-    const head = await bench.logHead();
-    await bench.logReaches(head);
+    await bench.logReaches(ITEMS);
     await bench.serverReady(server);
     const drains: number[] = [];
     const pulls: number[] = [];
