@@ -27,7 +27,7 @@ export interface Audience {
 }
 
 /** What the principal may see of the source at a commit clock; the collection must have existed by then. */
-export async function sourceTodos(
+async function sourceTodos(
   clock: bigint,
   { database, todos, principal }: Audience,
 ): Promise<EncodedRecord[]> {
