@@ -2,9 +2,11 @@
 // token of every batch, are ours to decide (the driver's tryNext waits its whole await time, and lags by seconds).
 // At most one fetch is on its way. A fetch that failed may have carried events away: then the tail is of no more use.
 import type { ClientSession, Db, Document, MongoClient, Timestamp } from "mongodb";
+import { rawBatches } from "../mongo/one-reply.ts";
 import { sourceReadOptions } from "../schema/bson-value.ts";
 import { later, type Position, tokenTime } from "./cluster-time.ts";
 import { firstGroup, type Group } from "./group.ts";
+import { eventOf } from "./raw-document.ts";
 import { type StreamEvent, streamEventOf, type Watched, watchPipeline } from "./stream-event.ts";
 
 interface Cursor {
@@ -15,8 +17,8 @@ interface Cursor {
 interface Reply {
   readonly id: bigint;
   readonly ns: string;
-  readonly firstBatch?: Document[];
-  readonly nextBatch?: Document[];
+  readonly firstBatch?: Uint8Array[];
+  readonly nextBatch?: Uint8Array[];
   readonly postBatchResumeToken: unknown;
 }
 
@@ -145,12 +147,17 @@ export class ChangeTail {
   }
 
   async #run(command: Document): Promise<Reply> {
-    const { cursor } = await this.#admin.command(command, { session: this.#session, ...sourceReadOptions });
+    const { cursor } = await this.#admin.command(command, {
+      session: this.#session,
+      ...sourceReadOptions,
+      ...rawBatches,
+    });
     return cursor;
   }
 
   /** An empty batch, and a token later than the last event, say that everything up to here has arrived. */
-  #take(batch: readonly Document[], token: unknown): void {
+  #take(raw: readonly Uint8Array[], token: unknown): void {
+    const batch = raw.map(eventOf);
     const last: Timestamp | undefined = batch.at(-1)?.clusterTime;
     const time = tokenTime(token);
     this.#openFrom = last && !time.greaterThan(last) ? last : undefined;

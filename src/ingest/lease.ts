@@ -12,9 +12,11 @@ interface LeaseDocument {
   /** Empty: given up. */
   holder: string;
   beat: number;
-  /** The session the holder appends in. */
-  session: ServerSessionId;
+  /** The sessions the last few holders append in, the present one's last. */
+  sessions: ServerSessionId[];
 }
+
+const SESSIONS_MAX = 4;
 
 export interface Lease {
   /**
@@ -50,13 +52,15 @@ export function createLease({ log, clock, nodeId, session }: LeaseOptions): Leas
       const stale = clock.nowMs() - seen.sinceMs >= staleMs;
       const free = !found?.holder || found.holder === holder;
       if (!stale && !(free && freeToo)) return false;
-      if (!found) return create(leases, { _id: "ingest", holder, beat: 1, session });
+      if (!found) return create(leases, { _id: "ingest", holder, beat: 1, sessions: [session] });
+      const others = found.sessions.filter(({ id }) => id.toString("hex") !== session.id.toString("hex"));
+      const sessions = [...others, session].slice(-SESSIONS_MAX);
       const { matchedCount } = await leases.updateOne(found, {
-        $set: { holder, session },
+        $set: { holder, sessions },
         $inc: { beat: 1 },
       });
       if (matchedCount === 0) return false;
-      await endSession(log, found.session);
+      await endSessions(log, others);
       return true;
     },
     async renew() {
@@ -70,11 +74,12 @@ export function createLease({ log, clock, nodeId, session }: LeaseOptions): Leas
 }
 
 /** A holder that was killed may have left an append open: the server would let that block others for a minute. */
-async function endSession({ client }: Log, session: ServerSessionId): Promise<void> {
+async function endSessions({ client }: Log, sessions: readonly ServerSessionId[]): Promise<void> {
+  if (sessions.length === 0) return;
   // Where that isn't allowed, the minute is waited for.
   await client
     .db("admin")
-    .command({ killSessions: [session] })
+    .command({ killSessions: sessions })
     .catch(() => {});
 }
 

@@ -110,13 +110,14 @@ async function walk(loading: Loading, next: LoadingState, collection: Collection
     at: writer.floor,
   });
   const { some, read } = await readFitting(page.documents, (few) => records.readLogged(collection, few));
-  const done = load.done + some.length;
+  const odd = (await records.readLogged(collection, page.odd)) ?? [];
+  const done = load.done + some.length + odd.length;
   const whole = page.whole && some.length === page.documents.length;
   if (whole) loading.lookedUp = later(await source.now(), page.at);
   const progress: LoadProgress = whole
     ? { ...load, phase: "entries", last: undefined, done }
-    : { ...load, last: { key: some.at(-1)?.["_id"] }, done };
-  await write(loading, next, { drafted: read, progress, readAt: page.at });
+    : { ...load, last: { key: some.at(-1)?.key }, done };
+  await write(loading, next, { drafted: [...odd, ...read], progress, readAt: page.at });
   return true;
 }
 

@@ -1,6 +1,6 @@
 // Records as the loop handles them: what is wanted, read side by side from the source (at one time) and from the log,
 // matched by exact key, encoded. A document that can't be encoded is a state like any other: ingest never stops for it.
-import type { Document, Timestamp } from "mongodb";
+import type { Timestamp } from "mongodb";
 import type { RecordKey } from "../log/entry.ts";
 import { readGrantsOf } from "../log/grants.ts";
 import type { Log } from "../log/log.ts";
@@ -14,15 +14,19 @@ import { encodeDocument } from "../schema/encode-document.ts";
 import { UnfitDocument } from "../schema/unfit-document.ts";
 import { later } from "./cluster-time.ts";
 import type { DraftedRecord } from "./draft.ts";
+import { isOddKey, ODD_KEY_FAULT, type SourceDocument } from "./raw-document.ts";
 import type { LoggedRecord, RecordState } from "./record-change.ts";
 import { keyText } from "./record-key.ts";
 import type { SourceReader } from "./source-reader.ts";
 
 export interface RecordReader {
-  /** What the source and the log have of these records; undefined: too much for one reply, ask for fewer. */
+  /** What the source and the log have of these records, those of odd keys taken to be there; undefined: too much for one reply, ask for fewer. */
   read(keys: readonly RecordKey[], at: Timestamp): Promise<ReadRecords | undefined>;
   /** The same for documents already read. */
-  readLogged(collection: Collection, documents: readonly Document[]): Promise<DraftedRecord[] | undefined>;
+  readLogged(
+    collection: Collection,
+    documents: readonly SourceDocument[],
+  ): Promise<DraftedRecord[] | undefined>;
   /** The same for records known to be absent. */
   readAbsent(keys: readonly RecordKey[]): Promise<DraftedRecord[] | undefined>;
 }
@@ -55,9 +59,9 @@ export function createRecordReader(options: RecordReaderOptions): RecordReader {
     },
     async readLogged(collection, documents) {
       const states = new Map<string, RecordState>();
-      const keys = documents.map((document) => ({ c: collection.name, k: document._id }));
+      const keys = documents.map(({ key }) => ({ c: collection.name, k: key }));
       for (const document of documents) {
-        states.set(recordText(collection.name, document._id), stateOf(options, collection, document));
+        states.set(recordText(collection.name, document.key), stateOf(options, collection, document));
       }
       const logged = await readLog(options, keys);
       return logged && drafted(keys, states, logged);
@@ -86,7 +90,8 @@ export function recordText(collection: string, key: unknown): string {
   return `${collection}/${keyText(key)}`;
 }
 
-const ABSENT: RecordState = { kind: "absent" };
+export const ABSENT: RecordState = { kind: "absent" };
+const ODD: RecordState = { kind: "unfit", reason: ODD_KEY_FAULT };
 const NOT_LOGGED: LoggedRecord = { main: undefined, grant: undefined, quarantined: false };
 
 type States = ReadonlyMap<string, RecordState>;
@@ -113,7 +118,8 @@ async function findAll(
     );
     return { name, read };
   });
-  const states = new Map<string, RecordState>();
+  const odd = keys.filter(({ k }) => isOddKey(k));
+  const states = new Map(odd.map(({ c, k }): [string, RecordState] => [recordText(c, k), ODD]));
   let latest = at;
   for (const { name, read } of await Promise.all(finds)) {
     if (!read.whole) return undefined;
@@ -121,15 +127,21 @@ async function findAll(
     const collection = options.collections.get(name);
     if (!collection) continue;
     for (const document of read.documents) {
-      states.set(recordText(name, document._id), stateOf(options, collection, document));
+      states.set(recordText(name, document.key), stateOf(options, collection, document));
     }
   }
   return { states, at: latest };
 }
 
-function stateOf({ logger }: RecordReaderOptions, collection: Collection, document: Document): RecordState {
+function stateOf(
+  { logger }: RecordReaderOptions,
+  collection: Collection,
+  source: SourceDocument,
+): RecordState {
+  if (isOddKey(source.key)) return ODD;
+  if ("fault" in source) return { kind: "unfit", reason: source.fault };
   try {
-    return { kind: "record", encoded: encodeDocument(collection, document) };
+    return { kind: "record", encoded: encodeDocument(collection, source.document) };
   } catch (error) {
     if (error instanceof UnfitDocument) return { kind: "unfit", reason: error.reason };
     logger.error({ err: error, collection: collection.name }, "the codec failed on a document");

@@ -9,8 +9,9 @@ import type { Draft, DraftedRecord } from "./draft.ts";
 import type { Group } from "./group.ts";
 import type { Load } from "./load.ts";
 import type { LogWriter } from "./log-writer.ts";
+import { isOddKey } from "./raw-document.ts";
 import type { Writing } from "./record-change.ts";
-import { type RecordReader, readFitting, recordText } from "./records.ts";
+import { ABSENT, type RecordReader, readFitting, recordText } from "./records.ts";
 import type { IngestSettings } from "./settings.ts";
 import type { SourceReader } from "./source-reader.ts";
 import { writingOf } from "./writing.ts";
@@ -94,7 +95,11 @@ async function readSome(
       at,
     ),
   );
-  return { wanted: some, ...read };
+  // Of odd keys only the stream tells whether they are gone.
+  const present = read.records.map((record, index) =>
+    isOddKey(record.key.k) && some[index]?.gone ? { ...record, state: ABSENT } : record,
+  );
+  return { wanted: some, records: present, at: read.at };
 }
 
 interface Written {

@@ -3,7 +3,7 @@
 import { type AnyBulkWriteOperation, type ClientSession, Long, type Timestamp } from "mongodb";
 import { invariant } from "../model/invariant.ts";
 import type { Seq } from "../model/seq.ts";
-import { snapshotSession, snapshotTimeOf } from "../mongo/snapshot.ts";
+import { snapshotSession } from "../mongo/snapshot.ts";
 import { type Entry, entryDocument, type LeaverKey, type RecordKey } from "./entry.ts";
 import { type Grant, type GrantDocument, grantDocument } from "./grants.ts";
 import { type Log, readState } from "./log.ts";
@@ -73,7 +73,7 @@ export async function append(
       return committed(change, state, await commit(log, change, { state, session }));
     } catch (error) {
       // Whatever failed, an attempt of ours may have been committed: only the state itself tells.
-      const now = await readStateAtSnapshot(log);
+      const now = await readStateNow(log);
       if (now.state.nonce === nonce) return committed(change, state, now.time);
       if (now.state.revision !== change.base.revision) {
         const moved = `state went from revision ${change.base.revision} to ${now.state.revision}`;
@@ -201,11 +201,12 @@ async function writeQuarantine(log: Log, change: Append, session: ClientSession)
   if (operations.length) await log.quarantine.bulkWrite(operations, { session, ordered: false });
 }
 
-async function readStateAtSnapshot(log: Log): Promise<{ state: LogState; time: Timestamp }> {
-  const session = snapshotSession(log.client);
+/** The state with all that has been written by now, whoever wrote it, as soon as a majority has it. */
+async function readStateNow(log: Log): Promise<{ state: LogState; time: Timestamp }> {
+  const { operationTime } = await log.db.command({ ping: 1 });
+  const session = snapshotSession(log.client, operationTime);
   try {
-    const state = await readState(log, session);
-    return { state, time: snapshotTimeOf(session) };
+    return { state: await readState(log, session), time: operationTime };
   } finally {
     await session.endSession();
   }

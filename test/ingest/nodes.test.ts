@@ -58,7 +58,9 @@ test("nodes: killed inside an append → its open transaction is ended, the next
   session.startTransaction();
   await fixture.log.states.updateOne({}, { $inc: { revision: 1 } }, { session });
   await fixture.log.entries.deleteMany({}, { session });
-  await fixture.log.db.collection("lease").updateOne({}, { $set: { holder: "dead", session: session.id } });
+  await fixture.log.db
+    .collection("lease")
+    .updateOne({}, { $set: { holder: "dead", sessions: [session.id] } });
   await fixture.start();
   await fixture.todos.updateOne({ _id: "a" }, { $set: { title: "b" } });
   await fixture.settled();
