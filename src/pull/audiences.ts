@@ -24,7 +24,8 @@ export class Audiences {
   join(listener: Listener, feeds: readonly Feed[]): Audience {
     this.leave(listener);
     const sorted = [...feeds].sort();
-    const name = sorted.join("\n");
+    // Whatever characters scopes hold, no two lists of feeds are spelled alike (P6).
+    const name = JSON.stringify(sorted);
     const group = this.#groups.get(name) ?? this.#open(name, sorted);
     group.listeners.add(listener);
     this.#groupOf.set(listener, group);

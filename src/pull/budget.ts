@@ -20,4 +20,9 @@ export class Budget {
     this.#spent += bytes;
     return true;
   }
+
+  /** Takes the bytes of several changes if all of them fit, the first bytes or not. */
+  admitsAll(bytes: number): boolean {
+    return this.#spent + bytes <= this.#bytesMax && this.admits(bytes);
+  }
 }

@@ -4,7 +4,7 @@ import type { CommittedAppend } from "../log/append.ts";
 import type { Entry } from "../log/entry.ts";
 import type { Log } from "../log/log.ts";
 import { type LogSnapshot, openSnapshot } from "../log/snapshot.ts";
-import type { LogState } from "../log/state.ts";
+import { collectionState, type LogState } from "../log/state.ts";
 import { SnapshotLost } from "../log/translated.ts";
 import { watchRevisions } from "../log/watch.ts";
 import type { Clock } from "../model/clock.ts";
@@ -151,6 +151,8 @@ export class Hub {
         await this.#goOn();
     } catch (error) {
       this.#options.logger.warn({ err: error }, "can't read the log; trying again");
+      // An append's instant may be gone for good; a read of now includes it.
+      this.#pending = [];
       this.#mustRead = true;
       await this.#options.clock.sleep(RETRY_MS, this.#closing.signal);
     } finally {
@@ -249,7 +251,7 @@ export class Hub {
   }
 
   #publish(source: StepSource): void {
-    if (this.#listeners.size === 0) {
+    if (this.#listeners.size === 0 || this.#withholdsMore(source.state)) {
       this.#startOver(source.state);
       return;
     }
@@ -261,6 +263,15 @@ export class Hub {
       this.#audiences.wakeTouched(step);
       this.#wakeOthersSoon();
     }
+  }
+
+  /** Steps, those of the ring and this one, may hold what is hidden from now on; passes know what to leave out. */
+  #withholdsMore(state: LogState): boolean {
+    const now = this.#state;
+    return state.collections.some(({ name, oldestReadable }) => {
+      const known = now && collectionState(now, name);
+      return oldestReadable > (known?.oldestReadable ?? 1);
+    });
   }
 
   /** Nothing changed for them but the clock: many such steps make one checkpoint. */

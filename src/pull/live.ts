@@ -68,13 +68,15 @@ function readerFor(
     stand: arrival.stand,
     grants: arrival.grants,
     principal: principal.id,
-    admits: (bytes) => budget.admits(bytes),
+    admits: (bytes) => budget.admitsAll(bytes),
     variant: {
       audience: hub.join(listener, [...held.keys()]),
       recordForm: request.recordForm,
       batchBytesMax: request.batchBytesMax,
     },
     position,
-    takesDeltas: () => client.isCovered && !request.wholeRecords,
+    // P2: passes may have gone by withheld entries since the client's checkpoint; what changed in them comes whole.
+    takesDeltas: () =>
+      client.isCovered && !request.wholeRecords && client.subscription.checkpoint >= position,
   });
 }
