@@ -17,6 +17,9 @@ export interface OneReply<T> {
   readonly whole: boolean;
 }
 
+/** Decoding that leaves the documents of a cursor's batch as bytes. */
+export const rawBatches = { fieldsAsRaw: { firstBatch: true, nextBatch: true } } as const;
+
 export async function findInOneReply<T>(db: Db, query: OneReplyQuery): Promise<OneReply<T>> {
   const { collection, find, documentsMax, decode } = query;
   // One more than wanted, so that a reply with all of them ends the cursor.
