@@ -1,5 +1,6 @@
 // Reads the source's records at a cluster time: some by key, or a page of a collection in `_id` order; as bytes, so
-// that a document that can't be decoded is one document's fault. An instant the server no longer has (or never had, for a younger collection) is replaced by now, and told.
+// that one that can't be decoded keeps no other from being read. An instant the server no longer has (or never had, for
+// a younger collection) is replaced by now, and told.
 import type { Db, Document, Timestamp } from "mongodb";
 import { classOf } from "../mongo/error-class.ts";
 import { findInOneReply, rawBatches } from "../mongo/one-reply.ts";

@@ -2,6 +2,7 @@
 // Nothing is remembered and nothing judged here; a write the database will never take is told as DocumentRefused.
 import {
   type Binary,
+  BSON,
   type BSONSerializeOptions,
   type ClientSession,
   type Collection,
@@ -56,14 +57,24 @@ export type Refusal =
   /** A validator of the collection, or an index that can't hold the value. */
   | { readonly kind: "unfit" };
 
-/** The document as the session's transaction sees it, or, without a session, as a majority has it. */
+/**
+ * The document as the session's transaction sees it, or, without a session, as a majority has it.
+ * "unreadable": there is one, but the driver can't decode it (a regular expression with flags BSON doesn't know).
+ */
 export async function readDocument(
   source: Source,
   { collection, key }: DocumentKey,
   session?: Session,
-): Promise<SourceDocument | undefined> {
+): Promise<SourceDocument | "unreadable" | undefined> {
   const options = session ? { session } : ({ readConcern: "majority" } as const);
-  return (await documents(source, collection).findOne({ _id: key }, options)) ?? undefined;
+  const raw: unknown = await documents(source, collection).findOne({ _id: key }, { ...options, raw: true });
+  if (!(raw instanceof Uint8Array)) return undefined;
+  try {
+    const { enableUtf8Validation: utf8 = true, ...decoding } = source.readOptions;
+    return BSON.deserialize(raw, { ...decoding, validation: { utf8 } });
+  } catch {
+    return "unreadable";
+  }
 }
 
 /**

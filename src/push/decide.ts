@@ -35,8 +35,13 @@ export type View =
 type Visible = Extract<View, { visible: true }>;
 
 /** @param document the one found under the mutation's key; undefined: none. */
-export function viewOf(read: ReadMutation, document: SourceDocument | undefined, grants: Grants): View {
+export function viewOf(
+  read: ReadMutation,
+  document: SourceDocument | "unreadable" | undefined,
+  grants: Grants,
+): View {
   if (document === undefined) return { visible: false, exists: false };
+  if (document === "unreadable") return { visible: false, exists: true };
   try {
     const encoded = encodeDocument(read.collection, document);
     // Where `_id`s are compared without case, another document may be found.
