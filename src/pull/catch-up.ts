@@ -29,11 +29,12 @@ export type PassEnd = "complete" | "cut" | "spent";
 export async function* runPass(catchUp: CatchUp): AsyncGenerator<Frame, PassEnd, undefined> {
   const { pass, client, sender } = catchUp;
   sender.unsettle();
-  yield* sender.sendAll(yield* sender.during(client.align(pass.snapshot, pass.grants)));
+  const aligning = pass.reading((snapshot) => client.align(snapshot, pass.grants));
+  yield* sender.sendAll(yield* sender.during(aligning));
   if (client.subscription.leaving.size > 0) {
     const end = yield* deliver(catchUp, "leaving");
     if (end !== "complete") return end;
-    yield* sender.send(yield* sender.during(client.forget(pass.snapshot)));
+    yield* sender.send(yield* sender.during(pass.reading((snapshot) => client.forget(snapshot))));
   }
   const end = yield* deliver(catchUp, "held");
   if (end === "complete") yield* arrive(catchUp, pass.snapshot.state);

@@ -205,8 +205,7 @@ export class Hub {
       const now = this.#state;
       const isSame = now?.epoch === state.epoch && now.revision === state.revision;
       if (isSame) return;
-      const leadsOn =
-        now && now.epoch === state.epoch && now.revision < state.revision && now.head <= state.head;
+      const leadsOn = now !== undefined && isContinued(now, state);
       if (!leadsOn || this.#listeners.size === 0) return this.#startOver(state);
       const entries = now.head < state.head ? await this.#entriesSince(snapshot, now.head) : [];
       if (!entries) return this.#startOver(state);
@@ -284,4 +283,10 @@ export class Hub {
       this.#audiences.wakeAll();
     });
   }
+}
+
+/** Whether the entries after one state's head, read at a later one, tell all that happened in between. */
+function isContinued(now: LogState, later: LogState): boolean {
+  const isLater = now.epoch === later.epoch && now.revision < later.revision && now.head <= later.head;
+  return isLater && later.horizon <= now.head;
 }

@@ -3,6 +3,7 @@
 import type { Entry, LeaverEntry } from "../log/entry.ts";
 import type { LogSnapshot } from "../log/snapshot.ts";
 import { collectionState } from "../log/state.ts";
+import { SnapshotLost } from "../log/translated.ts";
 import type { Clock } from "../model/clock.ts";
 import type { Grants } from "../model/principal.ts";
 import type { Seq } from "../model/seq.ts";
@@ -38,9 +39,10 @@ export class Pass {
   #ahead: Promise<IteratorResult<Entry[], void>> | undefined;
   #queue: readonly Due[] = [];
   #taken = 0;
-  #isFilling = false;
+  #isReading = false;
   #upTo: Seq = 0;
   #isOver = false;
+  #isClosed = false;
   #isDropped = false;
 
   constructor({ snapshot, grants, clock, timeMaxMs, readEntriesMax }: PassOptions) {
@@ -74,23 +76,21 @@ export class Pass {
     this.#ahead = undefined;
   }
 
+  /** Runs work that reads the snapshot, which stays open for it even when the time is over. One at a time. */
+  async reading<T>(work: (snapshot: LogSnapshot) => Promise<T>): Promise<T> {
+    if (this.#isClosed) throw new SnapshotLost("the pass is closed");
+    this.#isReading = true;
+    try {
+      return await work(this.snapshot);
+    } finally {
+      this.#isReading = false;
+    }
+  }
+
   /** Reads on and decides what is due; false: the phase is complete, or the time over. */
   async fill(phase: PassPhase, subscription: Subscription): Promise<boolean> {
-    if (!this.#reader) return false;
-    this.#isFilling = true;
-    try {
-      const { value: entries, done } = await (this.#ahead ?? this.#reader.next());
-      if (done) return false;
-      this.#readAhead(this.#reader);
-      this.#upTo = entries.at(-1)?.seq ?? this.#upTo;
-      this.#queue = await (phase === "held"
-        ? this.#decide(entries, subscription)
-        : this.#revoke(entries, subscription));
-      this.#taken = 0;
-      return true;
-    } finally {
-      this.#isFilling = false;
-    }
+    const reader = this.#reader;
+    return reader !== undefined && (await this.reading(() => this.#fillFrom(reader, phase, subscription)));
   }
 
   /** The next that is due, of what was read; undefined: none, or the time is over. */
@@ -101,6 +101,7 @@ export class Pass {
   /** Frees everything; may be repeated. */
   close(): void {
     this.#timer.abort();
+    this.#isClosed = true;
     this.#isOver = true;
     this.#isDropped ||= this.#taken < this.#queue.length;
     this.#queue = [];
@@ -113,7 +114,23 @@ export class Pass {
     if (this.#timer.signal.aborted) return;
     this.#isOver = true;
     // What is being read just now will be delivered a frame's worth, so that each pass gets on.
-    if (!this.#isFilling) this.close();
+    if (!this.#isReading) this.close();
+  }
+
+  async #fillFrom(
+    reader: AsyncGenerator<Entry[], void, undefined>,
+    phase: PassPhase,
+    subscription: Subscription,
+  ): Promise<boolean> {
+    const { value: entries, done } = await (this.#ahead ?? reader.next());
+    if (done) return false;
+    this.#readAhead(reader);
+    const decide = phase === "held" ? this.#decide : this.#revoke;
+    const due = await decide.call(this, entries, subscription);
+    this.#upTo = entries.at(-1)?.seq ?? this.#upTo;
+    this.#queue = due;
+    this.#taken = 0;
+    return true;
   }
 
   #readAhead(reader: AsyncGenerator<Entry[], void, undefined>): void {

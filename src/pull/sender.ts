@@ -79,8 +79,10 @@ export class Sender {
     while (!done.result) {
       yield* this.idle();
     }
-    if (done.result.status === "rejected") throw done.result.reason;
-    return done.result.value;
+    if (done.result.status === "fulfilled") return done.result.value;
+    // Work fails, too, because an aborted call has taken its snapshot away.
+    this.#mayGoOn();
+    throw done.result.reason;
   }
 
   /** Waits until woken; sends a heartbeat if one is due. @throws Ended */

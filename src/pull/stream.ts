@@ -141,10 +141,15 @@ export class PullStream {
   async #openPass(): Promise<Pass> {
     const { services, principal } = this.#options;
     const { log, clock, settings } = services;
-    const snapshot = await openSnapshot(log);
-    const grants = await snapshot.grantsOf(principal.id);
     const { passTimeMaxMs: timeMaxMs, readEntriesMax } = settings;
-    this.#pass = new Pass({ snapshot, grants, clock, timeMaxMs, readEntriesMax });
+    const snapshot = await openSnapshot(log);
+    try {
+      const grants = await snapshot.grantsOf(principal.id);
+      this.#pass = new Pass({ snapshot, grants, clock, timeMaxMs, readEntriesMax });
+    } catch (error) {
+      await snapshot.close();
+      throw error;
+    }
     // The stream may have ended meanwhile; then nobody waits for the pass.
     if (this.#life.signal.aborted) this.#pass.close();
     return this.#pass;

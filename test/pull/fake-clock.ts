@@ -9,7 +9,7 @@ export class FakeClock implements Clock {
     return this.#nowMs;
   }
 
-  sleep(ms: number, signal?: AbortSignal): Promise<void> {
+  readonly sleep: Clock["sleep"] = (ms, signal) => {
     if (signal?.aborted || ms <= 0) return Promise.resolve();
     return new Promise((resolve) => {
       const wake = () => {
@@ -21,7 +21,7 @@ export class FakeClock implements Clock {
       this.#sleepers.add(sleeper);
       signal?.addEventListener("abort", wake);
     });
-  }
+  };
 
   /** Wakes who has slept long enough; whoever sleeps again sleeps from now on. */
   advance(ms: number): void {

@@ -34,7 +34,8 @@ export interface Fixture {
   close(): Promise<void>;
 }
 
-export async function openFixture(): Promise<Fixture> {
+/** @param beforeAppend called when the world has changed and no reader can know yet. */
+export async function openFixture(beforeAppend = () => {}): Promise<Fixture> {
   const database = await testDatabase();
   const log = await openLog(database.client, database.tidemarkDb);
   const world = new World();
@@ -43,6 +44,7 @@ export async function openFixture(): Promise<Fixture> {
   const write: Fixture["write"] = async (writes, more = {}) => {
     const base = await readState(log);
     const { entries, drops } = world.write(writes);
+    beforeAppend();
     const clock = new Timestamp({ t: ++seconds, i: 1 });
     const state: Append["state"] = { head: world.head, clock, settledAfter: undefined, ...more.state };
     const allDrops = [...drops, ...(more.drops ?? [])];
