@@ -43,7 +43,7 @@ const BEATS_PER_LEASE = 5;
 /** Begins at once; failures are logged and told by `status`, never thrown. */
 export function startIngest(options: IngestOptions): Ingest {
   const closing = new AbortController();
-  const status = createStatusKeeper(options.clock);
+  const status = createStatusKeeper(options.clock, logFingerprint(options.schema));
   const settings = { ...defaultIngestSettings, ...options.settings };
   const running = run({ onAppend: () => {}, ...options, settings, status }, closing.signal);
   return {
@@ -96,7 +96,9 @@ async function acquire(
   status.observe(state);
   status.count(await log.quarantine.estimatedDocumentCount());
   const outdated = isOutdated(state.schemas, logFingerprint(schema));
-  const staleMs = outdated ? settings.rollbackAfterMs : settings.leaseMs;
+  // An older schema never leads where there is a newer one: its leader, still beating, is relieved at once.
+  const newer = state.schemas.length > 0 && !status.present().isSchemaKnown;
+  const staleMs = outdated ? settings.rollbackAfterMs : newer ? 0 : settings.leaseMs;
   const acquired = await lease.acquire({ staleMs, freeToo: !outdated });
   if (acquired && outdated)
     logger.warn({}, "no node with the newer schema is left: taking it for rolled back");

@@ -89,7 +89,6 @@ async function claim(options: LeaderOptions): Promise<Leader> {
   const writer = createLogWriter({ ...options, state, position, onCommit });
   const { collections } = schema;
   const access = { log, source, collections, logger, mayBeQuarantined: () => mayBeQuarantined };
-
   const records = createRecordReader({ ...access, state: () => writer.state, written: writer.written });
   const load = createLoad({ log, schema, writer, source, records, settings, lookedUpAt: now });
   await writer.begin(await claimOf(options, { writer, load }));

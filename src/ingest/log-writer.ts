@@ -51,7 +51,7 @@ export interface LogWriter {
 export interface LogWriterOptions {
   readonly log: Log;
   readonly state: LogState;
-  /** Where to begin; undefined: at the state's own clock. */
+  /** Where to begin; not before the state's own clock. */
   readonly position: Position;
   readonly clock: Clock;
   readonly settings: IngestSettings;

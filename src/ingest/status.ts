@@ -16,6 +16,8 @@ export interface IngestStatus {
   readonly role: "LEADING" | "FOLLOWING" | "CLOSED";
   /** The log equalled the source at its clock when last looked at: readers get checkpoints. */
   readonly settled: boolean;
+  /** The log has been led by this schema: from then on what it hides, and an older one showed, is withheld. */
+  readonly isSchemaKnown: boolean;
   /** Loads under way or waiting. */
   readonly loads: readonly LoadStatus[];
   /** Documents that can't be encoded, about. */
@@ -36,7 +38,7 @@ export interface StatusKeeper {
   failed(error: unknown): void;
 }
 
-export function createStatusKeeper(clock: Clock): StatusKeeper {
+export function createStatusKeeper(clock: Clock, fingerprint: string): StatusKeeper {
   let role: IngestStatus["role"] = "FOLLOWING";
   let state: LogState | undefined;
   let quarantined = 0;
@@ -46,6 +48,7 @@ export function createStatusKeeper(clock: Clock): StatusKeeper {
     present: () => ({
       role,
       settled: state !== undefined && isSettled(state),
+      isSchemaKnown: state?.schemas.includes(fingerprint) ?? false,
       loads: loadsOf(state, totals),
       quarantined,
       lastError,
