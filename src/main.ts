@@ -54,6 +54,7 @@ export interface Tidemark {
 const HOUR_MS = 3_600_000;
 /** A clean end of the embedded database takes seconds; a driver waits 10 s for a database that is gone. */
 const PART_END_MS_MAX = 15_000;
+const SCHEMA_POLL_MS = 10;
 /** Node fires a longer timer at once. */
 const TIMER_MS_MAX = 2 ** 31 - 1;
 
@@ -104,6 +105,8 @@ export async function startTidemark(config: Config, options: StartOptions): Prom
     signal?.throwIfAborted();
     waitingFor = ["the change log"];
     const { log, ingest, pull, push } = await startServices({ config, schema, client, clock, logger, parts });
+    // Until then the log may still hold, readable, what this schema hides.
+    while (!ingest.status().isSchemaKnown && !signal?.aborted) await clock.sleep(SCHEMA_POLL_MS, signal);
     signal?.throwIfAborted();
     edge.open({ schema, authenticate: createAuthenticator({ ...config, schema, clock }), pull, push });
     waitingFor = [];
