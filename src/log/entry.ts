@@ -134,7 +134,9 @@ function bytesOf(binary: Binary): Uint8Array {
 const NO_MARKS: ReadonlyMap<number, Seq> = new Map();
 
 function marksOf(stored: Record<string, Long | number>): ReadonlyMap<number, Seq> {
-  let marks: Map<number, Seq> | undefined;
-  for (const field in stored) (marks ??= new Map()).set(Number(field), Number(stored[field]));
-  return marks ?? NO_MARKS;
+  const fields = Object.entries(stored);
+  // Most records never changed: they share one map.
+  return fields.length > 0
+    ? new Map(fields.map(([field, seq]): [number, Seq] => [Number(field), Number(seq)]))
+    : NO_MARKS;
 }

@@ -24,7 +24,7 @@ export function grantDocument({ key, ...rest }: Grant): GrantDocument {
   return { _id: key, ...rest };
 }
 
-export function grantOf({ _id, ...rest }: GrantDocument): Grant {
+function grantOf({ _id, ...rest }: GrantDocument): Grant {
   return { key: _id, ...rest };
 }
 

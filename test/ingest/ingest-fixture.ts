@@ -21,7 +21,7 @@ export interface TestClock extends Clock {
   forward(ms: number): void;
 }
 
-export function testClock(): TestClock {
+function testClock(): TestClock {
   let forwardMs = 0;
   return {
     nowMs: () => Date.now() + forwardMs,
