@@ -9,7 +9,8 @@ import { Refused } from "./refused.ts";
 /** The decision a refusal of the database amounts to. */
 export function decisionOfRefusal(call: Call, read: ReadMutation, error: DocumentRefused): Decision {
   const { collection, mutation } = read;
-  const facts = { collection: collection.name, mutationId: mutation.mutationId, error: error.cause };
+  // Never the database's own words: they quote values of the record.
+  const facts = { collection: collection.name, mutationId: mutation.mutationId, refusal: error.refusal };
   call.logger.warn(facts, "the database refused a mutation");
   return rejected(refusedAs(read, error).rejection);
 }

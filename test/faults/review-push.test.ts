@@ -1,8 +1,10 @@
 // What a review of push asked for and no test had shown.
+import { inspect } from "node:util";
 import { Timestamp } from "mongodb";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { findReceipts, openLedger } from "../../src/ledger/ledger.ts";
 import { clusterTimeOf } from "../../src/model/commit-clock.ts";
+import { silentLogger } from "../../src/model/logger.ts";
 import type { Receipt } from "../../src/model/receipt.ts";
 import { ingestFixture } from "../ingest/ingest-fixture.ts";
 import { testSchema } from "../ingest/test-schema.ts";
@@ -49,4 +51,16 @@ test("push: a receipt replayed on an idle source → the log's clock reaches its
   const { readAt } = await findReceipts(ledger, ["none"]);
   const time = new Timestamp(clusterTimeOf(readAt));
   await waitFor(async () => (await idle.state()).clock?.greaterThanOrEqual(time));
+});
+
+test("push: a unique index refuses → the log line says what and why, without a record's values", async () => {
+  const warnings: object[] = [];
+  const logger = { ...silentLogger, warn: (fields: object) => warnings.push(fields) };
+  const { database } = fixture;
+  const logged = await pushFixture({ database, logger });
+  await logged.notes.createIndex({ mail: 1 }, { unique: true });
+  await logged.notes.insertOne({ _id: "holder", ownerId: "bob", mail: "m@x" });
+  await sendOne(logged, create("u", { title: "t", ownerId: "ana", email: "m@x" }));
+  expect(warnings).toMatchObject([{ collection: "notes", refusal: { kind: "taken", keys: ["mail"] } }]);
+  expect(inspect(warnings, { depth: 20, showHidden: true })).not.toContain("m@x");
 });
