@@ -11,16 +11,19 @@ export interface OwnMongod {
   close(): Promise<void>;
 }
 
-/** With test commands allowed (failpoints), as a replica set of one or, if asked, standalone. The test closes it. */
+/**
+ * With test commands allowed (failpoints), as a replica set of one or, if asked, standalone. The test closes it.
+ * @param options.port of one that ran on this folder before and is to come back.
+ */
 export async function startOwnMongod(
   folder: string,
-  options: { standalone?: boolean } = {},
+  options: { standalone?: boolean; port?: number } = {},
 ): Promise<OwnMongod> {
   const mongod = await findMongod({
     configuredPath: process.env.TIDEMARK_MONGOD,
     progress: (line) => process.stdout.write(`${line}\n`),
   });
-  const port = await choosePort(undefined);
+  const port = await choosePort(options.port);
   const running = await superviseMongod({
     mongod: mongod.path,
     args: ["--dbpath", folder, "--port", String(port), "--bind_ip", "127.0.0.1", "--nounixsocket", "--quiet"]
