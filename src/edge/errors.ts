@@ -64,6 +64,9 @@ export function connectErrorOf(error: SyncError): ConnectError {
   return decorate(new ConnectError(error.message, codeOfReason[error.reason]), error.reason, error.details);
 }
 
+/** How Connect refuses a request by its size. */
+const TOO_LARGE = /larger than configured readMaxBytes (\d+)/;
+
 /**
  * Adds the reason to an error of Connect's own, in place, so that it can be done to one already on its way out.
  * Codes Connect doesn't use for faults stay as they are: a cancelled call has nobody to read a reason.
@@ -71,6 +74,11 @@ export function connectErrorOf(error: SyncError): ConnectError {
 export function withReason(error: ConnectError): ConnectError {
   const reason = reasonOfCode[error.code];
   if (reason === undefined || error.metadata.has(REASON_METADATA)) return error;
+  const [, bytesMax] = TOO_LARGE.exec(error.rawMessage) ?? [];
+  if (bytesMax !== undefined) {
+    const rawMessage = `the request is larger than the ${bytesMax} bytes this server takes: split it`;
+    Object.assign(error, { rawMessage, message: `[${Code[error.code]}] ${rawMessage}` });
+  }
   return decorate(error, reason, {});
 }
 

@@ -7,7 +7,9 @@ import type {
 } from "@connectrpc/connect/protocol";
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
 import type { Clock } from "../model/clock.ts";
+import { dropEndlessDeadline, unreadable } from "./before-connect.ts";
 import { type Call, contextValuesOf } from "./call.ts";
+import { connectErrorOf } from "./errors.ts";
 import type { HttpRequest, HttpResponse } from "./listener.ts";
 import { refuse } from "./refuse.ts";
 import { sendText } from "./send.ts";
@@ -34,6 +36,12 @@ export function createRpc({ router, clock, requestTimeoutMs }: RpcOptions): Rpc 
       refuse(call, request, response, new ConnectError(`there is no ${call.procedure}`, Code.Unimplemented));
       return;
     }
+    const fault = unreadable(request);
+    if (fault) {
+      refuse(call, request, response, connectErrorOf(fault));
+      return;
+    }
+    dropEndlessDeadline(request);
     // The adapter waits for a drain that never comes once the client is gone, and its handler would wait with it.
     response.once("close", () => response.emit("drain"));
     const hasOneMessage = request.method !== "GET" && handler.method.methodKind !== "bidi_streaming";
