@@ -10,16 +10,20 @@ import { createGrpcTransport } from "@connectrpc/connect-node";
 import { SyncService } from "#gen/tidemark/v1/sync_service_pb.js";
 import { readConfig } from "../../src/config.ts";
 import { startTidemark, type Tidemark } from "../../src/main.ts";
-import { silentLogger } from "../../src/model/logger.ts";
+import { type Logger, silentLogger } from "../../src/model/logger.ts";
 import type { TestDatabase } from "./mongo.ts";
 import { waitFor } from "./wait-for.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 export const DEMO_SCHEMA = join(ROOT, "proto/demo");
 
-export function startServer(database: TestDatabase, env: Record<string, string> = {}): Promise<Tidemark> {
+export function startServer(
+  database: TestDatabase,
+  env: Record<string, string> = {},
+  logger: Logger = silentLogger,
+): Promise<Tidemark> {
   const config = readConfig({ ...environmentFor(database), PORT: "0", ...env });
-  return startTidemark(config, { logger: silentLogger, progress: () => {} });
+  return startTidemark(config, { logger, progress: () => {} });
 }
 
 export interface ServerProcess {
