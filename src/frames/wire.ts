@@ -1,8 +1,9 @@
 // Protobuf's wire format, as far as the hot path needs it: sizes first, then one allocation, then the bytes.
-// Against create() and toBinary() per change this encodes and frames whole records about 8 times as fast.
+// Batches of 300-byte records are made about twice as fast as by create() and toBinary(), and each change on its own,
+// so that live subscribers with different feeds share its bytes.
 
 /** Tag byte of a length-delimited field (numbers up to 15). */
-export function lengthTag(fieldNumber: number): number {
+function lengthTag(fieldNumber: number): number {
   return (fieldNumber << 3) | 2;
 }
 

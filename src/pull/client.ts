@@ -4,6 +4,7 @@ import { type Frame, openedFrame, resetFrame, type Unavailable } from "../frames
 import type { LogSnapshot } from "../log/snapshot.ts";
 import type { LogState } from "../log/state.ts";
 import { collectionOfFeed, type Feed } from "../model/feed.ts";
+import { invariant } from "../model/invariant.ts";
 import { type Grants, mergeGrants, type Principal } from "../model/principal.ts";
 import type { Cursor, Selection } from "../model/pull-request.ts";
 import type { Seq } from "../model/seq.ts";
@@ -34,14 +35,16 @@ export interface ClientOptions {
 }
 
 /** Counting more would hold up the first frame; beyond it the distance to the head is the bound. */
-const BACKLOG_COUNTED_MAX = 100_000;
+const BACKLOG_COUNTED_MAX = 20_000;
 
 export class Client {
   readonly #options: ClientOptions;
   #subscription = NOTHING;
-  /** The token and what it was made of. */
-  #token: { readonly of: Subscription; readonly text: string } | undefined;
+  #token: Token | undefined;
   #epoch: string | undefined;
+  /** What the client has once it is sent the Opened made last. */
+  #next: { readonly subscription: Subscription; readonly epoch: string; readonly token: Token } | undefined;
+  #covered: Subscription["held"] | undefined;
   #hasNews = false;
 
   constructor(options: ClientOptions) {
@@ -55,7 +58,10 @@ export class Client {
 
   /** Whether the client has all of all its feeds up to some checkpoint. */
   get isCovered(): boolean {
-    return isCovered(this.#subscription);
+    const { held } = this.#subscription;
+    // Checkpoints only rise: once covered, these feeds stay so.
+    if (this.#covered !== held && isCovered(this.#subscription)) this.#covered = held;
+    return this.#covered === held;
   }
 
   /** Whether it has had its first frame. */
@@ -68,10 +74,11 @@ export class Client {
     return this.#hasNews;
   }
 
-  /** What the client stores by now; only once it is opened. */
+  /** What the client stores that has applied every frame sent. */
   get cursor(): Cursor {
     const { position, checkpoint } = this.#subscription;
-    return { subscription: this.#token?.text ?? "", position, checkpoint };
+    if (this.isOpened && this.#token) return { subscription: this.#token.text, position, checkpoint };
+    return this.#options.request.cursor ?? { subscription: "", position: 0, checkpoint: 0 };
   }
 
   /** Follows a snapshot's state and grants: the frames that tell the client, none if nothing changed for it. */
@@ -82,23 +89,21 @@ export class Client {
     const { subscription, reset } = align(start.subscription, { ...state, feeds });
     const isSame = this.isOpened && !start.reset && !reset && subscription === this.#subscription;
     if (isSame) return [];
-    this.#subscription = subscription;
-    this.#epoch = state.epoch;
-    const opened = await this.#opened(snapshot);
+    const opened = await this.#opened(snapshot, subscription);
     if (start.reset) return [resetFrame(start.reset, []), opened];
     return reset ? [resetFrame("HORIZON", reset === "all" ? [] : reset), opened] : [opened];
   }
 
   /** The removes of all feeds taken away are sent: from now on they are forgotten. */
   async forget(snapshot: LogSnapshot): Promise<Frame> {
-    this.#subscription = left(this.#subscription);
-    return await this.#opened(snapshot);
+    return await this.#opened(snapshot, left(this.#subscription));
   }
 
   /** The cursor once more, in the middle of a pass: keeps its progress, or names what is left out. */
   async reopened({ state }: LogSnapshot, unavailable: readonly Unavailable[]): Promise<Frame> {
-    const backlog = state.head - this.#subscription.position;
-    return await this.#openedFrame(state, { backlog, unavailable });
+    const subscription = this.#subscription;
+    const backlog = state.head - subscription.position;
+    return await this.#openedFrame(state, { subscription, backlog, unavailable });
   }
 
   /** All that is due of entries up to here is sent. */
@@ -107,16 +112,23 @@ export class Client {
     this.#subscription = progress(this.#subscription, seq);
   }
 
-  /** A frame goes out. */
+  /** A frame goes out; not before does the client know what it says. */
   sent({ kind, position }: Frame): void {
-    if (kind === "checkpoint" && position !== undefined) {
-      this.#subscription = checkpointed(this.#subscription, position);
-    } else if (kind === "batch" && position !== undefined) {
-      this.#subscription = moved(this.#subscription, position);
+    if (kind === "opened") this.#told();
+    else if (kind === "checkpoint") this.#subscription = checkpointed(this.#subscription, position ?? 0);
+    else {
+      if (kind === "batch") this.#subscription = moved(this.#subscription, position ?? 0);
       this.#hasNews = true;
-    } else if (kind === "opened") {
-      this.#hasNews ||= this.#token?.text !== this.#options.request.cursor?.subscription;
-    } else this.#hasNews = true;
+    }
+  }
+
+  #told(): void {
+    invariant(this.#next, "an Opened is made before it is sent");
+    const { subscription, epoch, token } = this.#next;
+    this.#hasNews ||= token.text !== this.#options.request.cursor?.subscription;
+    this.#subscription = subscription;
+    this.#epoch = epoch;
+    this.#token = token;
   }
 
   /** The subscription to go on from: the present one, the cursor's, or nothing with the reason. */
@@ -141,37 +153,32 @@ export class Client {
     return feedsHeld(services.schema, grants, request.collections.length ? request.collections : undefined);
   }
 
-  async #opened(snapshot: LogSnapshot): Promise<Frame> {
-    const backlog = await this.#backlog(snapshot);
-    return await this.#openedFrame(snapshot.state, { backlog, unavailable: this.#unavailable() });
+  async #opened(snapshot: LogSnapshot, subscription: Subscription): Promise<Frame> {
+    const backlog = await countBacklog(snapshot, subscription);
+    const unavailable = this.#unavailable(subscription);
+    return await this.#openedFrame(snapshot.state, { subscription, backlog, unavailable });
   }
 
-  async #openedFrame(
-    state: LogState,
-    about: { readonly backlog: number; readonly unavailable: readonly Unavailable[] },
-  ): Promise<Frame> {
+  async #openedFrame(state: LogState, { subscription, ...about }: About): Promise<Frame> {
     const { services, principal, heartbeatIntervalMs } = this.#options;
-    const now = this.#subscription;
-    if (now.held !== this.#token?.of.held || now.leaving !== this.#token.of.leaving) {
-      this.#token = { of: now, text: await sealFeeds(services, now, { state, principal: principal.id }) };
-    }
-    const { head } = state;
+    const { held, leaving, position, checkpoint } = subscription;
+    const isSame = this.#token?.of.held === held && this.#token.of.leaving === leaving;
+    const token =
+      isSame && this.#token
+        ? this.#token
+        : {
+            of: subscription,
+            text: await sealFeeds(services, subscription, { state, principal: principal.id }),
+          };
+    this.#next = { subscription, epoch: state.epoch, token };
+    const cursor = { subscription: token.text, position, checkpoint };
     const schema = services.schema.fingerprint;
-    return openedFrame({ cursor: this.cursor, head, heartbeatIntervalMs, schema, ...about });
+    return openedFrame({ cursor, head: state.head, heartbeatIntervalMs, schema, ...about });
   }
 
-  async #backlog(snapshot: LogSnapshot): Promise<number> {
-    const now = this.#subscription;
-    const ranges = [...rangesToRead(now), ...rangesLeaving(now)];
-    const counted = await snapshot.countEntries(ranges, BACKLOG_COUNTED_MAX);
-    return counted < BACKLOG_COUNTED_MAX
-      ? counted
-      : snapshot.state.head - Math.min(...ranges.map(({ after }) => after));
-  }
-
-  #unavailable(): Unavailable[] {
+  #unavailable(subscription: Subscription): Unavailable[] {
     const { services, request } = this.#options;
-    const held = new Set([...this.#subscription.held.keys()].map(collectionOfFeed));
+    const held = new Set([...subscription.held.keys()].map(collectionOfFeed));
     return request.collections
       .filter((collection) => !held.has(collection))
       .map((collection) => {
@@ -179,4 +186,24 @@ export class Client {
         return { collection, recordId: undefined, reason };
       });
   }
+}
+
+/** A token's text, and what it was made of. */
+interface Token {
+  readonly of: Subscription;
+  readonly text: string;
+}
+
+/** What an Opened says besides where the log stands. */
+interface About {
+  readonly subscription: Subscription;
+  readonly backlog: number;
+  readonly unavailable: readonly Unavailable[];
+}
+
+async function countBacklog(snapshot: LogSnapshot, subscription: Subscription): Promise<number> {
+  const ranges = [...rangesToRead(subscription), ...rangesLeaving(subscription)];
+  const counted = await snapshot.countEntries(ranges, BACKLOG_COUNTED_MAX);
+  if (counted < BACKLOG_COUNTED_MAX) return counted;
+  return snapshot.state.head - Math.min(...ranges.map(({ after }) => after));
 }

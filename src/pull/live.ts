@@ -31,18 +31,19 @@ export interface Arrival {
   readonly grants: Grants;
 }
 
-/** Follows until the client is done or needs a pass. */
-export async function* runLive(
-  live: Live,
-  arrival: Arrival,
-): AsyncGenerator<Frame, "done" | "behind", undefined> {
+export type LiveEnd = "done" | "behind" | "refused";
+
+/** Follows until the client is done or needs a pass; "refused": needs one at once, though it comes from one. */
+export async function* runLive(live: Live, arrival: Arrival): AsyncGenerator<Frame, LiveEnd, undefined> {
   const { client, sender } = live;
   const reader = readerFor(live, arrival);
   /** The time of the last step taken, not yet told. */
   let untold: CommitClock | undefined;
+  let isAccepted = false;
   for (;;) {
     const taken = reader.take();
-    if (taken.kind === "behind") return "behind";
+    if (taken.kind === "behind") return isAccepted ? "behind" : "refused";
+    isAccepted = true;
     if (taken.kind === "frame") yield* sender.send(taken.frame);
     else if (taken.kind === "step") {
       client.delivered(taken.step.head, "held");

@@ -10,7 +10,7 @@ import type { Listener } from "./audiences.ts";
 import { Budget } from "./budget.ts";
 import { type PassEnd, runPass } from "./catch-up.ts";
 import { Client } from "./client.ts";
-import { type Arrival, runLive } from "./live.ts";
+import { type Arrival, type LiveEnd, runLive } from "./live.ts";
 import { Pass } from "./pass.ts";
 import { Ended, Sender } from "./sender.ts";
 import type { PullServices } from "./services.ts";
@@ -155,7 +155,7 @@ export class PullStream {
     return this.#pass;
   }
 
-  async *#followLive(): AsyncGenerator<Frame, "done" | "behind", undefined> {
+  async *#followLive(): AsyncGenerator<Frame, LiveEnd, undefined> {
     const { services, principal, request, until } = this.#options;
     const { hub } = services;
     if (!this.#arrival) return "behind";
@@ -173,7 +173,8 @@ export class PullStream {
       },
       this.#arrival,
     );
-    if (end === "behind" && !hub.isOfEpoch(this.#arrival.stand.epoch)) {
+    // The hub still follows the log that this one replaces.
+    if (end === "refused" && !hub.isOfEpoch(this.#arrival.stand.epoch)) {
       hub.refresh();
       yield* this.#sender.during(this.#pause());
     }

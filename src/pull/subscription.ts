@@ -171,7 +171,7 @@ export function putDue(subscription: Subscription, entry: MainEntry): readonly n
  * The fields that changed after `base`, for a client that has all of a feed of the record up to there; empty: the
  * record must be whole, because it is new there, or nothing visible changed and a delta can't say so.
  */
-export function fieldsSince({ since, marks }: MainEntry, base: Seq): readonly number[] {
+function fieldsSince({ since, marks }: MainEntry, base: Seq): readonly number[] {
   if (since > base) return WHOLE;
   const changed: number[] = [];
   for (const [field, seq] of marks) if (seq > base) changed.push(field);

@@ -81,9 +81,11 @@ describe("pull: pages", () => {
   });
 
   it("drained while waiting → the page as it is", async () => {
-    const page = list({ cursor: await caughtUp(), waitMs: 60_000 });
-    // The page has begun: a page asked for after the drain is refused instead.
+    const cursor = await caughtUp();
+    const page = list({ cursor, waitMs: 60_000 });
+    // It has only just begun, so there is nothing in it; a page asked for after the drain is refused.
     pull.drain(100);
     expect(lines(await page)).toEqual([]);
+    expect((await page).cursor).toEqual(cursor);
   });
 });

@@ -190,6 +190,14 @@ describe("pull: a client that doesn't read", () => {
   });
 });
 
+describe("pull: a log rebuilt under live streams", () => {
+  it("another epoch → reset EPOCH and everything again, on the same stream", async () => {
+    await ana.connect(pull).sees(...opening);
+    await fixture.log.states.updateOne({ _id: "log" }, { $set: { epoch: "another" }, $inc: { revision: 1 } });
+    await ana.sees("reset EPOCH", ...opening);
+  });
+});
+
 describe("pull: withheld generations", () => {
   it("entries older than the oldest readable generation → not sent until encoded anew", async () => {
     const collection = { name: "todos", generation: 2, fingerprint: "", oldestReadable: 2, load: undefined };

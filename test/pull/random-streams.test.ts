@@ -14,12 +14,12 @@ import { PullClient, type Stored } from "../support/pull-client.ts";
 import { type Random, randomOf, seedOf } from "../support/random.ts";
 import { Device, hex } from "./device.ts";
 import { demoSchema, type Fixture, openFixture, principal } from "./fixture.ts";
-import { todo, type World } from "./world.ts";
+import { put, todo, type World } from "./world.ts";
 
 const APPENDS = 120;
 const CLIENTS = 4;
-const OWN = "user:a";
-const SCOPES = ["user:a", "user:b", "user:c", "public"];
+const OWN = "user:ana";
+const SCOPES = [OWN, "user:b", "user:c", "public"];
 const COLLECTIONS = ["todos", "cities"];
 const IDS = ["r1", "r2", "r3", "r4"];
 
@@ -104,7 +104,7 @@ class Follower {
         if (!response) break;
         if (response.frame.case === "opened") this.#dropUnselected();
         if (response.frame.case === "checkpoint") {
-          this.#check(Number(response.frame.value.position));
+          this.check(Number(response.frame.value.position));
           if (Number(response.frame.value.position) === isOver()) return this.device.disconnect();
         }
         if (this.#random.below(4) === 0) this.#store();
@@ -147,7 +147,7 @@ class Follower {
     }
   }
 
-  #check(head: number): void {
+  check(head: number): void {
     this.checkpoints++;
     const got = linesOf([...this.device.client.records].map(([name, { bytes }]) => [name, bytes]));
     expect(history.visible(head, this.device.principal.id, this.#collections)).toContain(got);
@@ -213,4 +213,21 @@ describe.each([1, 2, 3, 4, 5])("pull: random streams", (run) => {
     await Promise.all([writing, ...followers.map((follower) => follower.run(() => end))]);
     expect(Math.min(...followers.map(({ checkpoints }) => checkpoints))).toBeGreaterThan(0);
   });
+});
+
+it("the checker of random streams: a record too few, too many or old → fails", async () => {
+  const follower = new Follower("c0", randomOf("planted", "client"), [fixture.node(realClock, settings)]);
+  const { head } = (await fixture.write([put("a"), put("b")])).state;
+  const { records } = follower.device.client;
+  const hold = (id: string, votes = 0) =>
+    records.set(`todos/${id}`, { bytes: todo(id, { votes }), version: 1n });
+  expect(() => follower.check(head)).toThrow();
+  hold("a");
+  hold("b");
+  follower.check(head);
+  hold("b", 1);
+  expect(() => follower.check(head)).toThrow();
+  hold("b");
+  hold("c");
+  expect(() => follower.check(head)).toThrow();
 });
