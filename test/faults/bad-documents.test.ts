@@ -1,5 +1,7 @@
 // Documents written directly that no record can stand for: each is quarantined alone, with its reason and without its
 // values, nobody else notices, the log stays calm, and the next good write heals it.
+import { randomUUID } from "node:crypto";
+import type { JsonObject, MessageInitShape } from "@bufbuild/protobuf";
 import {
   Binary,
   BSON,
@@ -16,12 +18,14 @@ import {
   Timestamp,
 } from "mongodb";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { MutationSchema } from "#gen/tidemark/v1/mutation_pb.js";
+import { Outcome, RejectionReason } from "#gen/tidemark/v1/receipt_pb.js";
 import type { Tidemark } from "../../src/main.ts";
 import { Follower } from "../support/follower.ts";
 import { type KeptLog, keptLog } from "../support/log-lines.ts";
 import { type TestDatabase, testDatabase } from "../support/mongo.ts";
 import { insertRaw, withBytes, withDate } from "../support/raw-documents.ts";
-import { startServer } from "../support/server.ts";
+import { asPrincipal, startServer, syncClient } from "../support/server.ts";
 
 /** In values of documents that are refused: may be nowhere but in the documents. */
 const SECRET = "S3CRET";
@@ -203,6 +207,34 @@ describe("documents JavaScript can't hold, and _ids of every type", () => {
     expectCalm(loaded);
     await stop(loaded);
     await database.client.db(database.tidemarkDb).dropDatabase();
+  });
+
+  it("pushed to → as if absent, but for the id not being free; the document stays", async () => {
+    const json = (value: JsonObject) => ({ record: { form: { case: "json" as const, value } } });
+    const kinds: NonNullable<MessageInitShape<typeof MutationSchema>["kind"]>[] = [
+      { case: "create", value: json({ title: "mine", ownerId: "ana" }) },
+      { case: "update", value: json({ notes: "mine" }) },
+      { case: "delete", value: {} },
+    ];
+    const mutations = Object.keys(unfit).flatMap((recordId) =>
+      kinds.map((kind) => ({ mutationId: randomUUID(), collection: "todos", recordId, kind })),
+    );
+    const sync = syncClient(live.server.url);
+    const { receipts } = await sync.pushMutations({ mutations }, { headers: asPrincipal("ana") });
+    const told = receipts.map(({ outcome, rejection, recordAbsent }) => [
+      Outcome[outcome],
+      rejection ? RejectionReason[rejection.reason] : recordAbsent,
+    ]);
+    const each = [
+      ["REJECTED", "ID_TAKEN"],
+      ["CONFLICT", true],
+      ["APPLIED", false],
+    ];
+    expect(told).toEqual(Object.keys(unfit).flatMap(() => each));
+    expect(
+      await todosOf(live.database).countDocuments({ _id: { $in: Object.keys(unfit) } } as Document),
+    ).toBe(Object.keys(unfit).length);
+    expectCalm(live);
   });
 
   it("mended or deleted → healed, nothing left in quarantine", async () => {
