@@ -1,13 +1,10 @@
 // One change as bytes: a `changes` field of Batch with its tag, so that batches are made by concatenation and stored
 // records are copied, never decoded (PROTO form). Too large for that: parts (PROTO), or told as too large (JSON).
-import { fromJson, toBinary } from "@bufbuild/protobuf";
-import { StructSchema } from "@bufbuild/protobuf/wkt";
 import { RemoveReason } from "#gen/tidemark/v1/change_pb.js";
-import type { JsonObject } from "../model/record-form.ts";
 import type { Seq } from "../model/seq.ts";
 import type { Collection } from "../schema/collection.ts";
 import { pickFields } from "../schema/delta.ts";
-import { deltaToJson, recordToJson } from "../schema/record-json.ts";
+import { deltaToJson, isTooLargeForJson, recordToJson, structBytes } from "../schema/record-json.ts";
 import { fieldSize, varintSize, varintTag, writeFieldStart, writeVarint } from "./wire.ts";
 
 export interface ChangeKey {
@@ -43,15 +40,6 @@ export type EncodedChange =
 /** Data above this goes in parts: with a batch before it, a frame stays well below the usual 4 MiB of clients. */
 export const PARTS_ABOVE_BYTES = 1_048_576;
 
-/** The contract's limit for a record in JSON form. */
-const JSON_BYTES_MAX = 3_145_728;
-
-/** JSON text is at most 8 times its Struct: control characters take 6 bytes each. */
-const SURELY_SMALL_STRUCT_BYTES = JSON_BYTES_MAX / 8;
-
-/** No schema spells out protobuf to more than 48 times its size; from here on it is measured. */
-const SURELY_SMALL_RECORD_BYTES = JSON_BYTES_MAX / 48;
-
 /** A put in PROTO form. */
 export function encodePut(source: PutSource): EncodedChange {
   const { record, changed } = source;
@@ -65,14 +53,13 @@ export function encodePut(source: PutSource): EncodedChange {
  */
 export function encodePutJson(collection: Collection, source: PutSource): EncodedChange {
   const { record, changed } = source;
-  if (changed.length === 0 || record.length > SURELY_SMALL_RECORD_BYTES) {
-    const whole = structBytes(recordToJson(collection, record));
-    if (whole === undefined) return { kind: "too-large", key: source };
-    if (changed.length === 0) return { kind: "inline", bytes: putBytes(source, JSON_FIELD, whole) };
-  }
-  const delta = structBytes(deltaToJson(collection, record, changed));
-  if (delta === undefined) return { kind: "too-large", key: source };
-  return { kind: "inline", bytes: putBytes(source, JSON_FIELD, delta) };
+  const isDelta = changed.length > 0;
+  if (isDelta && isTooLargeForJson(collection, record)) return { kind: "too-large", key: source };
+  const data = structBytes(
+    isDelta ? deltaToJson(collection, record, changed) : recordToJson(collection, record),
+  );
+  if (data === undefined) return { kind: "too-large", key: source };
+  return { kind: "inline", bytes: putBytes(source, JSON_FIELD, data) };
 }
 
 export function encodeRemove(key: ChangeKey, cause: RemoveCause): InlineChange {
@@ -85,15 +72,6 @@ export function encodeRemove(key: ChangeKey, cause: RemoveCause): InlineChange {
   bytes[at] = varintTag(1);
   bytes[at + 1] = RemoveReason[cause];
   return { kind: "inline", bytes };
-}
-
-/** Undefined: larger than the contract lets JSON be. */
-function structBytes(json: JsonObject): Uint8Array | undefined {
-  const bytes = toBinary(StructSchema, fromJson(StructSchema, json));
-  if (bytes.length <= SURELY_SMALL_STRUCT_BYTES) return bytes;
-  return Buffer.byteLength(JSON.stringify(json)) <= JSON_BYTES_MAX && bytes.length <= JSON_BYTES_MAX
-    ? bytes
-    : undefined;
 }
 
 // Field numbers of tidemark.v1: Batch.changes, Change.put, Change.remove, Record.proto, Record.json.

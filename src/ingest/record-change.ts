@@ -8,6 +8,7 @@ import type { Seq } from "../model/seq.ts";
 import type { Collection } from "../schema/collection.ts";
 import { changedFields } from "../schema/delta.ts";
 import type { EncodedRecord } from "../schema/encode-document.ts";
+import { isTooLargeForJson } from "../schema/record-json.ts";
 
 /** What the source has of a record. Unfit: a document its collection's message can't hold. */
 export type RecordState =
@@ -121,12 +122,18 @@ function replaced(step: Present, old: MainEntry, writing: Writing): EntryChange 
   }
   const leavers = leaversOf(step, left, { recordId: old.recordId, reason: "LEFT_SCOPE", writing });
   const seq = step.seq + leavers.length;
-  const fresh = joined.length > 0;
+  const fresh = joined.length > 0 || (changed.length > 0 && shrank(old, encoded, writing));
   const marks = fresh
     ? NO_MARKS
     : new Map([...old.marks, ...changed.map((field): [number, Seq] => [field, seq])]);
   const main = mainEntry({ key, feeds, encoded, seq, since: fresh ? seq : old.since, marks }, writing, old);
   return { ...UNCHANGED, entries: [...leavers, main], drops: joined.map((f) => leaverKey(key, f)) };
+}
+
+/** Clients of the JSON form were told to drop what was too large for it: a delta would find nothing there. */
+function shrank(old: MainEntry, { bytes }: EncodedRecord, { collection }: Writing): boolean {
+  if (collection === undefined) return false;
+  return isTooLargeForJson(collection, old.record) && !isTooLargeForJson(collection, bytes);
 }
 
 function differing(old: MainEntry, { bytes }: EncodedRecord, { collection }: Writing): number[] {

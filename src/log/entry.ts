@@ -23,7 +23,7 @@ export interface MainEntry {
   readonly recordId: string;
   readonly feeds: readonly Feed[];
   readonly seq: Seq;
-  /** Seq at which the record was created, entered a feed or healed from quarantine. */
+  /** Seq at which the record was created, entered a feed, healed from quarantine or shrank to what JSON form carries. */
   readonly since: Seq;
   /** Canonical protobuf of the record. */
   readonly record: Uint8Array;
