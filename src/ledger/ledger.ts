@@ -95,9 +95,12 @@ export async function readFloor(ledger: Ledger): Promise<CommitClock> {
   return floor ? BigInt(floor.clock.toString()) : 0n;
 }
 
-/** Deletes the receipts older than the ledger's days, raising the floor first. Returns how many went. */
+/**
+ * Deletes the receipts older than the ledger's days, raising the floor first. Returns how many went. A clock ahead of
+ * the database's counts as the database's: a floor raised into the future would never come back.
+ */
 export async function expireReceipts(ledger: Ledger, nowMs: number): Promise<number> {
-  const beforeMs = nowMs - ledger.receiptDays * DAY_MS;
+  const beforeMs = Math.min(nowMs, await databaseMs(ledger)) - ledger.receiptDays * DAY_MS;
   const floor = commitClockOf({ t: Math.ceil((beforeMs + CLOCK_TOLERANCE_MS) / 1000), i: 0 });
   await ledger.floors.updateOne(
     { _id: "floor" },
@@ -106,4 +109,9 @@ export async function expireReceipts(ledger: Ledger, nowMs: number): Promise<num
   );
   const { deletedCount } = await ledger.receipts.deleteMany({ at: { $lt: new Date(beforeMs) } });
   return deletedCount;
+}
+
+async function databaseMs({ client }: Ledger): Promise<number> {
+  const { operationTime } = await client.db("admin").command({ ping: 1 });
+  return operationTime.t * 1000;
 }

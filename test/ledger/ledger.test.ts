@@ -113,6 +113,15 @@ test("ledger: expiry deletes what is older than its days, and the floor lies abo
   await database.client.db(`${database.tidemarkDb}-floor`).dropDatabase();
 });
 
+test("ledger: a node's clock a year ahead → nothing young expires, the floor stays in the past", async () => {
+  const own = await openLedger(database.client, `${database.tidemarkDb}-ahead`, 30);
+  const young = receipt({ atMs: Date.now() - DAY_MS });
+  await insertReceipt(own, young);
+  expect(await expireReceipts(own, Date.now() + 365 * DAY_MS)).toBe(0);
+  expect(commitClockMs(await readFloor(own))).toBeLessThan(young.atMs);
+  await database.client.db(`${database.tidemarkDb}-ahead`).dropDatabase();
+});
+
 test("ledger: the floor has risen before the first receipt goes", async () => {
   const name = `${database.tidemarkDb}-order`;
   const own = await openLedger(database.client, name, 30);

@@ -1,0 +1,19 @@
+// The server killed at random points of its tail: nothing is lost or doubled.
+import { afterAll, beforeAll, it } from "vitest";
+import { type TestDatabase, testDatabase } from "../support/mongo.ts";
+import { seedOf } from "../support/random.ts";
+import { killRepeatedly } from "./kill-repeatedly.ts";
+
+let database: TestDatabase;
+
+beforeAll(async () => {
+  database = await testDatabase();
+});
+
+afterAll(() => database.drop());
+
+it.each([1].map(seedOf))(
+  "killed in its tail → nothing lost or doubled, seed %s",
+  (seed) => killRepeatedly({ database, seed, todos: 1_000, kills: 35, headsMax: 200, writes: true }),
+  400_000,
+);
