@@ -4,7 +4,8 @@ import { RemoveReason } from "#gen/tidemark/v1/change_pb.js";
 import type { Seq } from "../model/seq.ts";
 import type { Collection } from "../schema/collection.ts";
 import { pickFields } from "../schema/delta.ts";
-import { deltaToJson, isTooLargeForJson, recordToJson, structBytes } from "../schema/record-json.ts";
+import { isBeyondJson, structBytes } from "../schema/json-limits.ts";
+import { deltaToJson, recordToJson } from "../schema/record-json.ts";
 import { fieldSize, varintSize, varintTag, writeFieldStart, writeVarint } from "./wire.ts";
 
 export interface ChangeKey {
@@ -54,7 +55,7 @@ export function encodePut(source: PutSource): EncodedChange {
 export function encodePutJson(collection: Collection, source: PutSource): EncodedChange {
   const { record, changed } = source;
   const isDelta = changed.length > 0;
-  if (isDelta && isTooLargeForJson(collection, record)) return { kind: "too-large", key: source };
+  if (isDelta && isBeyondJson(collection, record)) return { kind: "too-large", key: source };
   const data = structBytes(
     isDelta ? deltaToJson(collection, record, changed) : recordToJson(collection, record),
   );

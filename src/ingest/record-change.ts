@@ -8,7 +8,7 @@ import type { Seq } from "../model/seq.ts";
 import type { Collection } from "../schema/collection.ts";
 import { changedFields } from "../schema/delta.ts";
 import type { EncodedRecord } from "../schema/encode-document.ts";
-import { isTooLargeForJson } from "../schema/record-json.ts";
+import { isBeyondJson } from "../schema/json-limits.ts";
 
 /** What the source has of a record. Unfit: a document its collection's message can't hold. */
 export type RecordState =
@@ -133,7 +133,7 @@ function replaced(step: Present, old: MainEntry, writing: Writing): EntryChange 
 /** Clients of the JSON form were told to drop what was too large for it: a delta would find nothing there. */
 function shrank(old: MainEntry, { bytes }: EncodedRecord, { collection }: Writing): boolean {
   if (collection === undefined) return false;
-  return isTooLargeForJson(collection, old.record) && !isTooLargeForJson(collection, bytes);
+  return isBeyondJson(collection, old.record) && !isBeyondJson(collection, bytes);
 }
 
 function differing(old: MainEntry, { bytes }: EncodedRecord, { collection }: Writing): number[] {

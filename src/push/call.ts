@@ -9,6 +9,7 @@ import { type Grants, mergeGrants, type Principal } from "../model/principal.ts"
 import type { RecordForm } from "../model/record-form.ts";
 import type { Session, Source } from "../mongo/source-document.ts";
 import type { Collection } from "../schema/collection.ts";
+import { isBeyondJson } from "../schema/json-limits.ts";
 import { recordToJson } from "../schema/record-json.ts";
 import type { Schema } from "../schema/schema.ts";
 
@@ -50,13 +51,14 @@ export async function currentGrants(call: Call, session?: Session): Promise<Gran
   return mergeGrants(principal.claimGrants, await readGrants(call.log, principal.id, session));
 }
 
-/** The record in the form asked for; undefined when the response is full: it will come by the pull. */
+/** The record in the form asked for; undefined when the response, or that form, can't hold it: it will come by the pull. */
 export function recordForCaller(
   call: Call,
   collection: Collection,
   bytes: Uint8Array,
 ): RecordForm | undefined {
   if (bytes.length > call.budget.bytesLeft) return undefined;
+  if (call.request.recordForm === "JSON" && isBeyondJson(collection, bytes)) return undefined;
   call.budget.bytesLeft -= bytes.length;
   return call.request.recordForm === "JSON"
     ? { form: "JSON", json: recordToJson(collection, bytes) }

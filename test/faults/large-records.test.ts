@@ -1,15 +1,10 @@
 // Records near and beyond every limit of size: each form carries what it can and says what it leaves out, nobody
 // else's stream breaks, and what shrinks comes back.
-import type { JsonObject } from "@bufbuild/protobuf";
-import { createClient } from "@connectrpc/connect";
-import { createConnectTransport } from "@connectrpc/connect-node";
 import type { Document } from "mongodb";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import type { Change } from "#gen/tidemark/v1/change_pb.js";
-import { type Unavailable, UnavailableReason } from "#gen/tidemark/v1/frame_pb.js";
-import { type PullChangesResponse, PullMode } from "#gen/tidemark/v1/pull_changes_pb.js";
-import { SyncService } from "#gen/tidemark/v1/sync_service_pb.js";
+import { PullMode } from "#gen/tidemark/v1/pull_changes_pb.js";
 import type { Tidemark } from "../../src/main.ts";
+import { JsonClient } from "../support/json-client.ts";
 import { type TestDatabase, testDatabase } from "../support/mongo.ts";
 import { PullClient } from "../support/pull-client.ts";
 import { asPrincipal, startServer, syncClient } from "../support/server.ts";
@@ -34,66 +29,8 @@ afterAll(async () => {
 
 const todos = () => database.source.collection<Document>("todos");
 
-/** A client that keeps records as JSON, by the contract alone. */
-class JsonClient {
-  readonly records = new Map<string, JsonObject>();
-  readonly tooLarge = new Set<string>();
-  clock = 0n;
-  readonly #abort = new AbortController();
-  readonly following: Promise<void>;
-
-  constructor() {
-    const transport = createConnectTransport({
-      baseUrl: server.url,
-      httpVersion: "2",
-      useBinaryFormat: false,
-    });
-    const options = { headers: asPrincipal("ana"), signal: this.#abort.signal };
-    const selections = [{ collection: "todos" }];
-    this.following = this.#follow(createClient(SyncService, transport).pullChanges({ selections }, options));
-  }
-
-  async close(): Promise<void> {
-    this.#abort.abort();
-    await this.following;
-  }
-
-  async #follow(frames: AsyncIterable<PullChangesResponse>): Promise<void> {
-    try {
-      for await (const { frame } of frames) {
-        if (frame.case === "opened") this.#leftOut(frame.value.unavailable);
-        else if (frame.case === "batch") for (const change of frame.value.changes) this.#change(change);
-        else if (frame.case === "checkpoint") this.clock = frame.value.commitClock;
-        else throw new Error(`JSON clients don't get ${frame.case}`);
-      }
-    } catch (error) {
-      if (!this.#abort.signal.aborted) throw error;
-    }
-  }
-
-  #leftOut(unavailable: readonly Unavailable[]): void {
-    for (const { recordId, reason } of unavailable) {
-      expect(reason).toBe(UnavailableReason.RECORD_TOO_LARGE);
-      this.tooLarge.add(recordId);
-    }
-  }
-
-  #change({ recordId, kind }: Change): void {
-    if (kind.case !== "put") {
-      this.records.delete(recordId);
-      return;
-    }
-    this.tooLarge.delete(recordId);
-    const { record, changed } = kind.value;
-    if (record?.form.case !== "json") throw new Error("a JSON client gets JSON");
-    const held = this.records.get(recordId);
-    if (changed.length > 0 && !held) throw new Error(`a delta for ${recordId}, which isn't held`);
-    this.records.set(recordId, changed.length > 0 ? { ...held, ...record.form.value } : record.form.value);
-  }
-}
-
 it("a record over 3 MiB in JSON form → left out by name, whole again once it shrinks; PROTO form carries it", async () => {
-  const client = new JsonClient();
+  const client = new JsonClient(server.url, "todos");
   await todos().insertOne({ _id: "grows", ...small } as Document);
   await waitFor(() => client.records.get("grows")?.["notes"] === "small");
   await todos().replaceOne({ _id: "grows" } as Document, ofBytes(3.1 * MIB));
@@ -102,7 +39,7 @@ it("a record over 3 MiB in JSON form → left out by name, whole again once it s
   await waitFor(() => client.records.has("other"));
   expect(client.records.has("grows")).toBe(false);
 
-  const late = new JsonClient();
+  const late = new JsonClient(server.url, "todos");
   await waitFor(() => late.tooLarge.has("grows") && late.records.has("other") && late.clock > 0n);
 
   const proto = await caughtUp();

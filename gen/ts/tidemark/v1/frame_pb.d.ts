@@ -312,7 +312,7 @@ export enum UnavailableReason {
   FORBIDDEN = 2,
 
   /**
-   * In JSON form the record is over 3 MiB; PROTO form carries it in parts.
+   * In JSON form the record is over 3 MiB, or nested deeper than protobuf is read; PROTO form carries it.
    *
    * @generated from enum value: UNAVAILABLE_REASON_RECORD_TOO_LARGE = 3;
    */

@@ -41,7 +41,7 @@ public enum UnavailableReason
   UNAVAILABLE_REASON_FORBIDDEN(2),
   /**
    * <pre>
-   * In JSON form the record is over 3 MiB; PROTO form carries it in parts.
+   * In JSON form the record is over 3 MiB, or nested deeper than protobuf is read; PROTO form carries it.
    * </pre>
    *
    * <code>UNAVAILABLE_REASON_RECORD_TOO_LARGE = 3;</code>
@@ -76,7 +76,7 @@ public enum UnavailableReason
   public static final int UNAVAILABLE_REASON_FORBIDDEN_VALUE = 2;
   /**
    * <pre>
-   * In JSON form the record is over 3 MiB; PROTO form carries it in parts.
+   * In JSON form the record is over 3 MiB, or nested deeper than protobuf is read; PROTO form carries it.
    * </pre>
    *
    * <code>UNAVAILABLE_REASON_RECORD_TOO_LARGE = 3;</code>
