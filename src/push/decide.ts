@@ -34,18 +34,18 @@ export type View =
 
 type Visible = Extract<View, { visible: true }>;
 
-/** @param document the one found under the mutation's key; undefined: none. */
+/** @param document the one found under the record's key; undefined: none. */
 export function viewOf(
-  read: ReadMutation,
+  { collection, recordId }: Pick<ReadMutation, "collection" | "recordId">,
   document: SourceDocument | "unreadable" | undefined,
   grants: Grants,
 ): View {
   if (document === undefined) return { visible: false, exists: false };
   if (document === "unreadable") return { visible: false, exists: true };
   try {
-    const encoded = encodeDocument(read.collection, document);
+    const encoded = encodeDocument(collection, document);
     // Where `_id`s are compared without case, another document may be found.
-    const visible = encoded.recordId === read.recordId && canRead(grants, encoded.scopes);
+    const visible = encoded.recordId === recordId && canRead(grants, encoded.scopes);
     return visible ? { visible, document, encoded } : { visible, exists: true };
   } catch (error) {
     if (error instanceof UnfitDocument) return { visible: false, exists: true };
