@@ -31,6 +31,8 @@ const codeOfReason: Readonly<Record<ErrorReason, Code>> = {
   DEADLINE_EXCEEDED: Code.DeadlineExceeded,
   UNSUPPORTED: Code.Unimplemented,
   INTERNAL: Code.Internal,
+  OVERLOADED: Code.ResourceExhausted,
+  NOT_FOUND: Code.NotFound,
 };
 
 /** Of errors Connect itself raises: messages it can't read, deadlines, unknown methods. */

@@ -16,7 +16,9 @@ export type ErrorReason =
   | "CONTENTION"
   | "DEADLINE_EXCEEDED"
   | "UNSUPPORTED"
-  | "INTERNAL";
+  | "INTERNAL"
+  | "OVERLOADED"
+  | "NOT_FOUND";
 
 /** One broken rule of a request or record. */
 export interface Violation {

@@ -30,6 +30,8 @@ const codes: Readonly<Record<ErrorReason, Code>> = {
   DEADLINE_EXCEEDED: Code.DeadlineExceeded,
   UNSUPPORTED: Code.Unimplemented,
   INTERNAL: Code.Internal,
+  OVERLOADED: Code.ResourceExhausted,
+  NOT_FOUND: Code.NotFound,
 };
 const reasons = Object.keys(codes) as ErrorReason[];
 

@@ -120,6 +120,20 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_INTERNAL = 14;
    */
   INTERNAL = 14,
+
+  /**
+   * RESOURCE_EXHAUSTED: the server has more work than it queues; see RetryInfo.
+   *
+   * @generated from enum value: ERROR_REASON_OVERLOADED = 15;
+   */
+  OVERLOADED = 15,
+
+  /**
+   * NOT_FOUND: there is no such thing, as far as the caller may know.
+   *
+   * @generated from enum value: ERROR_REASON_NOT_FOUND = 16;
+   */
+  NOT_FOUND = 16,
 }
 
 /**
