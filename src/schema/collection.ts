@@ -29,6 +29,8 @@ export interface Field {
   readonly merge: Merge;
   readonly access: FieldAccess;
   readonly stamp: Stamp | undefined;
+  /** Clients may set it. */
+  readonly settable: boolean;
   /** The name of its oneof. */
   readonly oneof: string | undefined;
   readonly shape: FieldShape;

@@ -11,7 +11,7 @@ import {
 } from "#gen/tidemark/v1/schema_pb.js";
 import { idTypes } from "./bson-type.ts";
 import type { Collection, Field, FieldAccess, Merge } from "./collection.ts";
-import { readDeletes, readMerge, readStamp } from "./read-merge.ts";
+import { readDefaultMerge, readDeletes, readStamp } from "./read-merge.ts";
 import { readMembership, readScopes } from "./read-scopes.ts";
 import type { ShapeReader } from "./read-shape.ts";
 import type { Faults } from "./schema-error.ts";
@@ -42,7 +42,7 @@ export function readCollection(
   checkOptions(message, options, faults);
   const shape = context.shapes.record(message);
   const idShape = readId(message, shape, faults);
-  const merge = readMerge({ place: message, option: options.merge, faults }) ?? "LAST_WRITER";
+  const merge = readDefaultMerge(message, options.merge, faults) ?? "LAST_WRITER";
   const deletes = readDeletes(message, options.deletes, faults);
   const scopes = readScopes(message, options.scopes, { shape, faults });
   const grant = readMembership(message, options.grant, { shape, faults });
@@ -129,14 +129,17 @@ function readId(message: DescMessage, shape: MessageShape, faults: Faults): Fiel
 function readField(shape: FieldShape, inherited: Merge, faults: Faults): Field {
   const { desc, number, name, key, oneof } = shape;
   const rules = getOption(desc, fieldRules);
+  const access = readAccess(desc, rules, faults);
+  const stamp = readStamp(shape, rules.stamp, faults);
   return {
     number,
     name,
     key,
     desc,
-    merge: readMerge({ place: desc, option: rules.merge, shape, faults }) ?? inherited,
-    access: readAccess(desc, rules, faults),
-    stamp: readStamp(shape, rules.stamp, faults),
+    merge: shape.merge ?? inherited,
+    access,
+    stamp,
+    settable: access === "READ_WRITE" && stamp === undefined,
     oneof,
     shape,
   };

@@ -2,10 +2,11 @@
 // document or breaks a rule. What a fault was found for still gets a shape, so that reading goes on to the next.
 import { type DescField, type DescMessage, getOption, ScalarType } from "@bufbuild/protobuf";
 import { FeatureSet_FieldPresence as Presence } from "@bufbuild/protobuf/wkt";
-import { FieldAccess, field as fieldRules, Merge, Stamp } from "#gen/tidemark/v1/schema_pb.js";
+import { FieldAccess, field as fieldRules, Stamp } from "#gen/tidemark/v1/schema_pb.js";
 import { type BsonType, bsonTypeOf, bsonTypesOfScalar, enumTypes, timestampTypes } from "./bson-type.ts";
 import { enumLeaf } from "./enum-leaf.ts";
 import { anyLeaf, scalarLeaf } from "./leaf-codec.ts";
+import { readFieldMerge } from "./read-merge.ts";
 import type { Faults } from "./schema-error.ts";
 import type { FieldShape, FreeForm, MessageShape, ScalarShape, ValueShape } from "./shape.ts";
 
@@ -81,7 +82,7 @@ function readField(field: DescField, context: Context): FieldShape {
   }
   if (!isRecord) checkNestedRules(field, faults);
   if (!isId) checkKey(field, rules.bson, faults);
-  return {
+  const shape = {
     desc: field,
     number: field.number,
     name: field.name,
@@ -93,19 +94,15 @@ function readField(field: DescField, context: Context): FieldShape {
     mapKey: field.fieldKind === "map" ? field.mapKey : undefined,
     value: readValue(field, context),
   };
+  return { ...shape, merge: isId ? undefined : readFieldMerge(shape, rules.merge, faults) };
 }
 
-/** A nested message is one value to merging and access: only hiding reaches into it. */
+/** A nested message is one value to stamps and access: only merging and hiding reach into it. */
 function checkNestedRules(field: DescField, faults: Faults): void {
   const rules = getOption(field, fieldRules);
-  const merges = rules.merge !== Merge.UNSPECIFIED || rules.stamp !== Stamp.UNSPECIFIED;
-  if (merges || rules.access === FieldAccess.READ_ONLY) {
+  if (rules.stamp !== Stamp.UNSPECIFIED || rules.access === FieldAccess.READ_ONLY) {
     const where = `${field.parent.name}.${field.name}, a field of a nested message`;
-    faults.add(
-      field,
-      `merge, stamp and READ_ONLY don't reach ${where}: set them on the record's own field`,
-      [],
-    );
+    faults.add(field, `stamp and READ_ONLY don't reach ${where}: set them on the record's own field`, []);
   }
 }
 

@@ -13,6 +13,7 @@ import type { Validator } from "@bufbuild/protovalidate";
 import { file_buf_validate_validate } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import { collection as collectionOption } from "#gen/tidemark/v1/schema_pb.js";
 import { invariant } from "../model/invariant.ts";
+import { checkMerges } from "./check-merge.ts";
 import type { Collection } from "./collection.ts";
 import { collectionFingerprint, schemaFingerprint } from "./fingerprint.ts";
 import { type CollectionDraft, readCollection } from "./read-collection.ts";
@@ -112,6 +113,10 @@ function checkAsWhole(registry: FileRegistry, drafts: readonly Drafted[], faults
       faults.add(message, `${problem}: one message declares a collection`, [1]);
     }
   }
+  checkMerges(
+    drafts.map(({ draft }) => draft),
+    faults,
+  );
 }
 
 interface Whole {

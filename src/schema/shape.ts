@@ -2,6 +2,7 @@
 // Codecs, fingerprints and templates are all made from shapes; nothing else looks at Tidemark's field options.
 import type { DescEnum, DescField, DescMessage, ScalarType } from "@bufbuild/protobuf";
 import type { BsonType } from "./bson-type.ts";
+import type { Merge } from "./collection.ts";
 import type { AnyLeafCodec } from "./leaf-codec.ts";
 
 /** A message type. Shapes of recursive types are recursive. */
@@ -27,6 +28,8 @@ export interface FieldShape {
   readonly packed: boolean;
   /** Of a map. */
   readonly mapKey: ScalarType | undefined;
+  /** The field's own rule; undefined: that of the field its message is in, or else the collection's. */
+  readonly merge: Merge | undefined;
   /** Of the field, or of its elements. */
   readonly value: ValueShape;
 }

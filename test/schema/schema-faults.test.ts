@@ -6,7 +6,15 @@ import { readSchema } from "../../src/schema/schema.ts";
 import { SchemaError } from "../../src/schema/schema-error.ts";
 import { compileAll, faultsOf, fileOf } from "./compile-cases.ts";
 import { type Case, option, withApp, withField, withOption, withRule } from "./fault-case.ts";
-import { bsonTypes, merges, unsupportedTypes } from "./fault-tables.ts";
+import {
+  bsonTypes,
+  collectionRules,
+  merges,
+  mergesByBsonType,
+  stamps,
+  unsupportedTypes,
+} from "./fault-tables.ts";
+import { mergesTogether } from "./merge-cases.ts";
 
 const cases: readonly Case[] = [
   {
@@ -166,14 +174,18 @@ const cases: readonly Case[] = [
   },
   ...bsonTypes(),
   ...merges(),
+  ...mergesByBsonType(),
+  ...collectionRules(),
+  ...stamps(),
+  ...mergesTogether,
   ...unsupportedTypes(),
   {
-    title: "rules of merging below the record",
+    title: "stamp below the record",
     ...withField(
       "Inner x = 2;",
-      "message Inner { int32 a = 1 [(tidemark.v1.field).merge = MERGE_COUNTER]; }",
+      "message Inner { int64 a = 1 [(tidemark.v1.field).stamp = STAMP_CREATED_AT]; }",
     ),
-    faults: ["2: merge, stamp and READ_ONLY don't reach Inner.a"],
+    faults: ["2: stamp and READ_ONLY don't reach Inner.a"],
   },
   {
     title: "READ_ONLY below the record",
@@ -181,7 +193,7 @@ const cases: readonly Case[] = [
       "map<string, Inner> x = 2;",
       "message Inner { int32 a = 1 [(tidemark.v1.field).access = FIELD_ACCESS_READ_ONLY]; }",
     ),
-    faults: ["2: merge, stamp and READ_ONLY don't reach Inner.a"],
+    faults: ["2: stamp and READ_ONLY don't reach Inner.a"],
   },
   {
     title: "HIDDEN below the record",
