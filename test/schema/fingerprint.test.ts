@@ -42,7 +42,12 @@ const changes: ReadonlyArray<readonly [from: string, to: string, effect: Effect]
     "clients",
   ],
   ["string title = 7;", "/* A comment. */ string title = 7;", "neither"],
-  ["string title = 7;", "string title = 7 [(tidemark.v1.field).merge = MERGE_LAST_WRITER];", "neither"],
+  ["string title = 7;", "string title = 7 [(tidemark.v1.field).merge = MERGE_REJECT];", "neither"],
+  ["int32 count = 4;", "int32 count = 4 [(tidemark.v1.field).merge = MERGE_COUNTER];", "neither"],
+  ["Inner inner = 6;", "Inner inner = 6 [(tidemark.v1.field).merge = MERGE_SERVER_WINS];", "neither"],
+  ["string a = 1; Inner", "string a = 1 [(tidemark.v1.field).merge = MERGE_SERVER_WINS]; Inner", "neither"],
+  ['scopes: ["user:{owner}"]', 'scopes: ["user:{owner}"] merge: MERGE_REJECT', "neither"],
+  ['scopes: ["user:{owner}"]', 'scopes: ["user:{owner}"] deletes: DELETES_EDIT_WINS', "neither"],
   ["string title = 7;", "string title = 7 [(tidemark.v1.field).access = FIELD_ACCESS_READ_ONLY];", "neither"],
   ["string title = 7;", "string title = 7 [(buf.validate.field).string.min_len = 1];", "neither"],
   ["string title = 7;", "string title = 7 [deprecated = true];", "neither"],
@@ -51,7 +56,18 @@ const changes: ReadonlyArray<readonly [from: string, to: string, effect: Effect]
   ["message Thing {", "message Unrelated {}\nmessage Thing {", "neither"],
 ];
 
-const texts = [base, ...changes.map(([from, to]) => base.replace(from, to))];
+const bare = base.replace("string title = 7;", "int64 title = 7; repeated string tags = 8;");
+/** Of `bare`, on fields of types that `base` lacks. */
+const rules: ReadonlyArray<readonly [from: string, rule: string]> = [
+  ["int64 title = 7", "merge = MERGE_MAX"],
+  ["int64 title = 7", "merge = MERGE_MIN"],
+  ["int64 title = 7", "stamp = STAMP_CREATED_AT"],
+  ["int64 title = 7", "stamp = STAMP_WRITTEN_AT"],
+  ["repeated string tags = 8", "merge = MERGE_SET"],
+];
+const ruled = rules.map(([from, rule]) => bare.replace(from, `${from} [(tidemark.v1.field).${rule}]`));
+
+const texts = [base, ...changes.map(([from, to]) => base.replace(from, to)), bare, ...ruled];
 // One package name for all: a package is part of what clients see.
 const read = (await compileAll(texts.map((text) => ({ text })))).map((set) => {
   for (const file of set.file) rename(file);
@@ -80,6 +96,15 @@ test.each(changes.map(([from, to, effect], index) => ({ from, to, effect, after:
       entries: effect === "entries" || effect === "both",
       clients: effect === "clients" || effect === "both",
     });
+  },
+);
+
+test.each(rules.map(([from, rule], index) => ({ from, rule, index })))(
+  "fingerprint: $from with $rule is as without",
+  ({ index }) => {
+    const [without, ...all] = read.slice(1 + changes.length).map(prints);
+    expect(without?.entries).toBeDefined();
+    expect(all[index]).toEqual(without);
   },
 );
 

@@ -7,6 +7,7 @@ import {
 } from "@bufbuild/protobuf/wkt";
 import { expect, test } from "vitest";
 import { readSchema } from "../../src/schema/schema.ts";
+import { OPTION_NUMBER } from "../../src/schema/schema-error.ts";
 import { stripForClients } from "../../src/schema/strip.ts";
 import { acme, acmeSet } from "./acme.ts";
 import { compileAll, fileOf } from "./compile-cases.ts";
@@ -18,7 +19,7 @@ option (tidemark.v1.app) = {grants: [{scope: "user:{sub}"}]};
 // A thing.
 message Thing {
   // Rules of things.
-  option (tidemark.v1.collection) = {name: "things" scopes: ["public"]};
+  option (tidemark.v1.collection) = {name: "things" scopes: ["public"] merge: MERGE_REJECT deletes: DELETES_EDIT_WINS};
   // The id.
   string id = 1;
   // Classified.
@@ -53,9 +54,12 @@ message Thing {
     // Nested and classified.
     string nested_secret = 1 [(tidemark.v1.field).access = FIELD_ACCESS_HIDDEN];
     // Nested and open.
-    string nested_open = 2;
+    string nested_open = 2 [(tidemark.v1.field).merge = MERGE_SERVER_WINS];
   }
-  Nested nested = 12;
+  Nested nested = 12 [(tidemark.v1.field).merge = MERGE_LAST_WRITER];
+  int32 count = 13 [(tidemark.v1.field).merge = MERGE_COUNTER];
+  repeated string tags = 14 [(tidemark.v1.field).merge = MERGE_SET];
+  int64 made = 15 [(tidemark.v1.field).stamp = STAMP_CREATED_AT];
 }
 `;
 
@@ -95,7 +99,7 @@ function comments(of: FileDescriptorSet): Map<string, string> {
 test("strip: hidden fields go, nested ones too; their numbers stay reserved, their names don't", () => {
   const message = thing(stripped);
   expect(message.fields.map(({ name }) => name)).toEqual([
-    ...["id", "title", "half_open", "maybe", "open_map", "nested"],
+    ...["id", "title", "half_open", "maybe", "open_map", "nested", "count", "tags", "made"],
   ]);
   expect(message.proto.reservedRange.map(({ start }) => start).sort((a, b) => a - b)).toEqual([
     2, 4, 5, 7, 9, 11,
@@ -156,6 +160,18 @@ test("strip: other options stay", () => {
   expect(fileOf(stripped, "case0.proto").dependency).toContain("buf/validate/validate.proto");
   expect(thing(stripped).field["title"]?.proto.options?.$unknown?.map(({ no }) => no)).toEqual([1159]);
 });
+
+test("strip: no rule of a collection or field stays, at any depth", () => {
+  expect(numbersOfOptions(thing(set))).toContain(OPTION_NUMBER);
+  expect(numbersOfOptions(thing(stripped))).toEqual([1159]);
+});
+
+/** Of all extensions among the options of a message, its fields and what is nested in it. */
+function numbersOfOptions(message: DescMessage): number[] {
+  const options = [message.proto.options, ...message.fields.map(({ proto }) => proto.options)];
+  const own = options.flatMap((each) => each?.$unknown?.map(({ no }) => no) ?? []);
+  return [...own, ...message.nestedMessages.flatMap(numbersOfOptions)];
+}
 
 test("strip: the set given stays as it is, and stripping twice changes nothing more", () => {
   const before = toBinary(FileDescriptorSetSchema, set);

@@ -60,14 +60,14 @@ export declare type Todo = Message<"demo.v1.Todo"> & {
   due?: Timestamp | undefined;
 
   /**
-   * Labels.
+   * Labels, as a set: two devices may each add one.
    *
    * @generated from field: repeated string tags = 7;
    */
   tags: string[];
 
   /**
-   * How many people want it done.
+   * How many people want it done. Votes given at the same time add up.
    *
    * @generated from field: int32 votes = 8;
    */
@@ -88,7 +88,7 @@ export declare type Todo = Message<"demo.v1.Todo"> & {
   ownerId: string;
 
   /**
-   * When it was made.
+   * When it reached the server: set there.
    *
    * @generated from field: google.protobuf.Timestamp created_at = 11;
    */

@@ -54,7 +54,8 @@ export declare type Receipt = Message<"tidemark.v1.Receipt"> & {
   replayed: boolean;
 
   /**
-   * MERGED: the merged record; CONFLICT: the server's current one; only what the caller may see.
+   * MERGED: the record as the rules made it, absent if deleted; CONFLICT: the server's current one; only what the
+   * caller may see.
    *
    * @generated from field: tidemark.v1.Record record = 6;
    */
@@ -68,7 +69,7 @@ export declare type Receipt = Message<"tidemark.v1.Receipt"> & {
   recordAbsent: boolean;
 
   /**
-   * MERGED and CONFLICT: the fields both sides had changed.
+   * MERGED and CONFLICT: the fields in which the two sides met.
    *
    * @generated from field: repeated tidemark.v1.FieldConflict conflicts = 8;
    */
@@ -89,7 +90,8 @@ export declare type Receipt = Message<"tidemark.v1.Receipt"> & {
 export declare const ReceiptSchema: GenMessage<Receipt>;
 
 /**
- * FieldConflict names a field both sides had changed.
+ * FieldConflict names a field both sides had changed, in itself or in the message it holds; where one side deleted the
+ * record, one that the other had changed.
  *
  * @generated from message tidemark.v1.FieldConflict
  */
@@ -204,7 +206,7 @@ export enum Outcome {
   APPLIED = 1,
 
   /**
-   * Written, but a field met a concurrent edit and a merge rule decided.
+   * A field met a concurrent edit, or an edit a delete, and the declared rule decided; `record` is the result.
    *
    * @generated from enum value: OUTCOME_MERGED = 2;
    */

@@ -95,8 +95,8 @@ export declare type CollectionOptions = Message<"tidemark.v1.CollectionOptions">
   writes: Writes;
 
   /**
-   * What decides when both sides changed the same field, for fields without a rule of their own.
-   * Unspecified: LAST_WRITER.
+   * What decides when both sides changed the same field, for fields without a rule of their own: LAST_WRITER,
+   * SERVER_WINS or REJECT. Unspecified: LAST_WRITER.
    *
    * @generated from field: tidemark.v1.Merge merge = 4;
    */
@@ -194,7 +194,8 @@ export declare type FieldRules = Message<"tidemark.v1.FieldRules"> & {
   bsonType: BsonType;
 
   /**
-   * What decides when both sides changed the field. Unspecified: the collection's rule.
+   * What decides when both sides changed the field; one that fits its type. Also for the fields of the message it holds
+   * that have no rule of their own.
    *
    * @generated from field: tidemark.v1.Merge merge = 3;
    */
@@ -208,7 +209,7 @@ export declare type FieldRules = Message<"tidemark.v1.FieldRules"> & {
   access: FieldAccess;
 
   /**
-   * Set by the server. Clients may not.
+   * Set by the server: a google.protobuf.Timestamp or an int64 of milliseconds, of the record itself.
    *
    * @generated from field: tidemark.v1.Stamp stamp = 5;
    */
@@ -255,20 +256,26 @@ export enum Writes {
 export declare const WritesSchema: GenEnum<Writes>;
 
 /**
- * Merge is the rule for a field changed on both sides.
+ * Merge decides about a field that both sides have changed since `base`, the values the client's edit was made on. The
+ * receipt then says MERGED, or CONFLICT for REJECT, and names the field among its conflicts. An edit without `base` is
+ * blind: its values are written, whatever the rule; for COUNTER and SET it is REJECTED as INVALID.
+ *
+ * A field that holds one message merges field by field: each by its own rule, else by that of the field that holds the
+ * message; if one side has cleared the message, as one value by the latter. Lists, maps and free-form values are one
+ * value each, and so are the members of a oneof together: they need one rule, and those within them would never decide.
  *
  * @generated from enum tidemark.v1.Merge
  */
 export enum Merge {
   /**
-   * The collection's rule.
+   * The rule of the field that holds the message, and so on outward; at last the collection's.
    *
    * @generated from enum value: MERGE_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * The last to reach the server; told as MERGED when it overwrote something the client had not seen.
+   * The client's value is written: the last to reach the server holds, whatever clocks say.
    *
    * @generated from enum value: MERGE_LAST_WRITER = 1;
    */
@@ -282,35 +289,37 @@ export enum Merge {
   SERVER_WINS = 2,
 
   /**
-   * The mutation is refused with CONFLICT.
+   * Nothing of the mutation is written: CONFLICT, with the server's record.
    *
    * @generated from enum value: MERGE_REJECT = 3;
    */
   REJECT = 3,
 
   /**
-   * Numbers: the difference the client made is added.
+   * Numbers: what the client added to the value in `base` is added to the server's, even if the two are equal by now.
+   * Absent counts as 0. A sum beyond the field's type: REJECTED as INVALID.
    *
    * @generated from enum value: MERGE_COUNTER = 4;
    */
   COUNTER = 4,
 
   /**
-   * The larger value.
+   * Numbers and Timestamps: the larger value. One that is absent loses, and so does NaN.
    *
    * @generated from enum value: MERGE_MAX = 5;
    */
   MAX = 5,
 
   /**
-   * The smaller value.
+   * Numbers and Timestamps: the smaller value. One that is absent loses, and so does NaN.
    *
    * @generated from enum value: MERGE_MIN = 6;
    */
   MIN = 6,
 
   /**
-   * Lists of scalars or enums as sets: what each side added or took away holds.
+   * Lists of scalars or enums, as sets: the server's elements in their order, without those the client took out of
+   * `base`, then those it added; each once.
    *
    * @generated from enum value: MERGE_SET = 7;
    */
@@ -323,7 +332,8 @@ export enum Merge {
 export declare const MergeSchema: GenEnum<Merge>;
 
 /**
- * Deletes is the rule between a delete and a concurrent edit.
+ * Deletes decides between a delete and an edit that whoever deleted had not seen: a delete whose `base` differs from the
+ * record, stamps aside, and an update of a record that is gone. A delete without `base` is blind: it deletes.
  *
  * @generated from enum tidemark.v1.Deletes
  */
@@ -336,21 +346,23 @@ export enum Deletes {
   UNSPECIFIED = 0,
 
   /**
-   * The record is deleted.
+   * The delete deletes: MERGED. The update: CONFLICT with record_absent.
    *
    * @generated from enum value: DELETES_DELETE_WINS = 1;
    */
   DELETE_WINS = 1,
 
   /**
-   * The record stays.
+   * The delete leaves the record: MERGED, with the record. The update brings it back as it was when a push deleted it,
+   * with the edit: MERGED, with the record; for the days receipts are kept. What other programs deleted stays gone:
+   * CONFLICT with record_absent.
    *
    * @generated from enum value: DELETES_EDIT_WINS = 2;
    */
   EDIT_WINS = 2,
 
   /**
-   * The later mutation is refused with CONFLICT.
+   * The delete: CONFLICT, with the record. The update: CONFLICT with record_absent.
    *
    * @generated from enum value: DELETES_REJECT = 3;
    */
@@ -485,7 +497,8 @@ export enum FieldAccess {
 export declare const FieldAccessSchema: GenEnum<FieldAccess>;
 
 /**
- * Stamp is a time the server sets.
+ * Stamp is a time the server sets, by its own clock, where a push writes; other programs set theirs. A mutation that
+ * names the field is REJECTED as FORBIDDEN.
  *
  * @generated from enum tidemark.v1.Stamp
  */
@@ -505,7 +518,7 @@ export enum Stamp {
   CREATED_AT = 1,
 
   /**
-   * When a push last wrote the record.
+   * When a push last wrote the record, creating it included.
    *
    * @generated from enum value: STAMP_WRITTEN_AT = 2;
    */

@@ -68,7 +68,13 @@ export const MergeSchema = /*@__PURE__*/
   enumDesc(file_tidemark_v1_schema, 1);
 
 /**
- * Merge is the rule for a field changed on both sides.
+ * Merge decides about a field that both sides have changed since `base`, the values the client's edit was made on. The
+ * receipt then says MERGED, or CONFLICT for REJECT, and names the field among its conflicts. An edit without `base` is
+ * blind: its values are written, whatever the rule; for COUNTER and SET it is REJECTED as INVALID.
+ *
+ * A field that holds one message merges field by field: each by its own rule, else by that of the field that holds the
+ * message; if one side has cleared the message, as one value by the latter. Lists, maps and free-form values are one
+ * value each, and so are the members of a oneof together: they need one rule, and those within them would never decide.
  *
  * @generated from enum tidemark.v1.Merge
  */
@@ -82,7 +88,8 @@ export const DeletesSchema = /*@__PURE__*/
   enumDesc(file_tidemark_v1_schema, 2);
 
 /**
- * Deletes is the rule between a delete and a concurrent edit.
+ * Deletes decides between a delete and an edit that whoever deleted had not seen: a delete whose `base` differs from the
+ * record, stamps aside, and an update of a record that is gone. A delete without `base` is blind: it deletes.
  *
  * @generated from enum tidemark.v1.Deletes
  */
@@ -124,7 +131,8 @@ export const StampSchema = /*@__PURE__*/
   enumDesc(file_tidemark_v1_schema, 5);
 
 /**
- * Stamp is a time the server sets.
+ * Stamp is a time the server sets, by its own clock, where a push writes; other programs set theirs. A mutation that
+ * names the field is REJECTED as FORBIDDEN.
  *
  * @generated from enum tidemark.v1.Stamp
  */

@@ -402,7 +402,7 @@ public  final class Todo extends
   private com.google.protobuf.Internal.ProtobufList<java.lang.String> tags_;
   /**
    * <pre>
-   * Labels.
+   * Labels, as a set: two devices may each add one.
    * </pre>
    *
    * <code>repeated string tags = 7 [json_name = "tags", (.buf.validate.field) = { ... }</code>
@@ -414,7 +414,7 @@ public  final class Todo extends
   }
   /**
    * <pre>
-   * Labels.
+   * Labels, as a set: two devices may each add one.
    * </pre>
    *
    * <code>repeated string tags = 7 [json_name = "tags", (.buf.validate.field) = { ... }</code>
@@ -426,7 +426,7 @@ public  final class Todo extends
   }
   /**
    * <pre>
-   * Labels.
+   * Labels, as a set: two devices may each add one.
    * </pre>
    *
    * <code>repeated string tags = 7 [json_name = "tags", (.buf.validate.field) = { ... }</code>
@@ -439,7 +439,7 @@ public  final class Todo extends
   }
   /**
    * <pre>
-   * Labels.
+   * Labels, as a set: two devices may each add one.
    * </pre>
    *
    * <code>repeated string tags = 7 [json_name = "tags", (.buf.validate.field) = { ... }</code>
@@ -461,7 +461,7 @@ public  final class Todo extends
   }
   /**
    * <pre>
-   * Labels.
+   * Labels, as a set: two devices may each add one.
    * </pre>
    *
    * <code>repeated string tags = 7 [json_name = "tags", (.buf.validate.field) = { ... }</code>
@@ -477,7 +477,7 @@ public  final class Todo extends
   }
   /**
    * <pre>
-   * Labels.
+   * Labels, as a set: two devices may each add one.
    * </pre>
    *
    * <code>repeated string tags = 7 [json_name = "tags", (.buf.validate.field) = { ... }</code>
@@ -492,7 +492,7 @@ public  final class Todo extends
   }
   /**
    * <pre>
-   * Labels.
+   * Labels, as a set: two devices may each add one.
    * </pre>
    *
    * <code>repeated string tags = 7 [json_name = "tags", (.buf.validate.field) = { ... }</code>
@@ -506,7 +506,7 @@ public  final class Todo extends
   }
   /**
    * <pre>
-   * Labels.
+   * Labels, as a set: two devices may each add one.
    * </pre>
    *
    * <code>repeated string tags = 7 [json_name = "tags", (.buf.validate.field) = { ... }</code>
@@ -516,7 +516,7 @@ public  final class Todo extends
   }
   /**
    * <pre>
-   * Labels.
+   * Labels, as a set: two devices may each add one.
    * </pre>
    *
    * <code>repeated string tags = 7 [json_name = "tags", (.buf.validate.field) = { ... }</code>
@@ -533,7 +533,7 @@ public  final class Todo extends
   private int votes_;
   /**
    * <pre>
-   * How many people want it done.
+   * How many people want it done. Votes given at the same time add up.
    * </pre>
    *
    * <code>int32 votes = 8 [json_name = "votes"];</code>
@@ -545,7 +545,7 @@ public  final class Todo extends
   }
   /**
    * <pre>
-   * How many people want it done.
+   * How many people want it done. Votes given at the same time add up.
    * </pre>
    *
    * <code>int32 votes = 8 [json_name = "votes"];</code>
@@ -557,7 +557,7 @@ public  final class Todo extends
   }
   /**
    * <pre>
-   * How many people want it done.
+   * How many people want it done. Votes given at the same time add up.
    * </pre>
    *
    * <code>int32 votes = 8 [json_name = "votes"];</code>
@@ -707,7 +707,7 @@ public  final class Todo extends
   private com.google.protobuf.Timestamp createdAt_;
   /**
    * <pre>
-   * When it was made.
+   * When it reached the server: set there.
    * </pre>
    *
    * <code>.google.protobuf.Timestamp created_at = 11 [json_name = "createdAt"];</code>
@@ -718,7 +718,7 @@ public  final class Todo extends
   }
   /**
    * <pre>
-   * When it was made.
+   * When it reached the server: set there.
    * </pre>
    *
    * <code>.google.protobuf.Timestamp created_at = 11 [json_name = "createdAt"];</code>
@@ -729,7 +729,7 @@ public  final class Todo extends
   }
   /**
    * <pre>
-   * When it was made.
+   * When it reached the server: set there.
    * </pre>
    *
    * <code>.google.protobuf.Timestamp created_at = 11 [json_name = "createdAt"];</code>
@@ -742,7 +742,7 @@ public  final class Todo extends
   }
   /**
    * <pre>
-   * When it was made.
+   * When it reached the server: set there.
    * </pre>
    *
    * <code>.google.protobuf.Timestamp created_at = 11 [json_name = "createdAt"];</code>
@@ -761,7 +761,7 @@ public  final class Todo extends
   }
   /**
    * <pre>
-   * When it was made.
+   * When it reached the server: set there.
    * </pre>
    *
    * <code>.google.protobuf.Timestamp created_at = 11 [json_name = "createdAt"];</code>
@@ -1258,7 +1258,7 @@ public  final class Todo extends
 
     /**
      * <pre>
-     * Labels.
+     * Labels, as a set: two devices may each add one.
      * </pre>
      *
      * <code>repeated string tags = 7 [json_name = "tags", (.buf.validate.field) = { ... }</code>
@@ -1272,7 +1272,7 @@ public  final class Todo extends
     }
     /**
      * <pre>
-     * Labels.
+     * Labels, as a set: two devices may each add one.
      * </pre>
      *
      * <code>repeated string tags = 7 [json_name = "tags", (.buf.validate.field) = { ... }</code>
@@ -1284,7 +1284,7 @@ public  final class Todo extends
     }
     /**
      * <pre>
-     * Labels.
+     * Labels, as a set: two devices may each add one.
      * </pre>
      *
      * <code>repeated string tags = 7 [json_name = "tags", (.buf.validate.field) = { ... }</code>
@@ -1297,7 +1297,7 @@ public  final class Todo extends
     }
     /**
      * <pre>
-     * Labels.
+     * Labels, as a set: two devices may each add one.
      * </pre>
      *
      * <code>repeated string tags = 7 [json_name = "tags", (.buf.validate.field) = { ... }</code>
@@ -1311,7 +1311,7 @@ public  final class Todo extends
     }
     /**
      * <pre>
-     * Labels.
+     * Labels, as a set: two devices may each add one.
      * </pre>
      *
      * <code>repeated string tags = 7 [json_name = "tags", (.buf.validate.field) = { ... }</code>
@@ -1327,7 +1327,7 @@ public  final class Todo extends
     }
     /**
      * <pre>
-     * Labels.
+     * Labels, as a set: two devices may each add one.
      * </pre>
      *
      * <code>repeated string tags = 7 [json_name = "tags", (.buf.validate.field) = { ... }</code>
@@ -1342,7 +1342,7 @@ public  final class Todo extends
     }
     /**
      * <pre>
-     * Labels.
+     * Labels, as a set: two devices may each add one.
      * </pre>
      *
      * <code>repeated string tags = 7 [json_name = "tags", (.buf.validate.field) = { ... }</code>
@@ -1357,7 +1357,7 @@ public  final class Todo extends
     }
     /**
      * <pre>
-     * Labels.
+     * Labels, as a set: two devices may each add one.
      * </pre>
      *
      * <code>repeated string tags = 7 [json_name = "tags", (.buf.validate.field) = { ... }</code>
@@ -1370,7 +1370,7 @@ public  final class Todo extends
     }
     /**
      * <pre>
-     * Labels.
+     * Labels, as a set: two devices may each add one.
      * </pre>
      *
      * <code>repeated string tags = 7 [json_name = "tags", (.buf.validate.field) = { ... }</code>
@@ -1386,7 +1386,7 @@ public  final class Todo extends
 
     /**
      * <pre>
-     * How many people want it done.
+     * How many people want it done. Votes given at the same time add up.
      * </pre>
      *
      * <code>int32 votes = 8 [json_name = "votes"];</code>
@@ -1398,7 +1398,7 @@ public  final class Todo extends
     }
     /**
      * <pre>
-     * How many people want it done.
+     * How many people want it done. Votes given at the same time add up.
      * </pre>
      *
      * <code>int32 votes = 8 [json_name = "votes"];</code>
@@ -1412,7 +1412,7 @@ public  final class Todo extends
     }
     /**
      * <pre>
-     * How many people want it done.
+     * How many people want it done. Votes given at the same time add up.
      * </pre>
      *
      * <code>int32 votes = 8 [json_name = "votes"];</code>
@@ -1566,7 +1566,7 @@ public  final class Todo extends
 
     /**
      * <pre>
-     * When it was made.
+     * When it reached the server: set there.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp created_at = 11 [json_name = "createdAt"];</code>
@@ -1577,7 +1577,7 @@ public  final class Todo extends
     }
     /**
      * <pre>
-     * When it was made.
+     * When it reached the server: set there.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp created_at = 11 [json_name = "createdAt"];</code>
@@ -1588,7 +1588,7 @@ public  final class Todo extends
     }
     /**
      * <pre>
-     * When it was made.
+     * When it reached the server: set there.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp created_at = 11 [json_name = "createdAt"];</code>
@@ -1600,7 +1600,7 @@ public  final class Todo extends
       }
     /**
      * <pre>
-     * When it was made.
+     * When it reached the server: set there.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp created_at = 11 [json_name = "createdAt"];</code>
@@ -1613,7 +1613,7 @@ public  final class Todo extends
     }
     /**
      * <pre>
-     * When it was made.
+     * When it reached the server: set there.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp created_at = 11 [json_name = "createdAt"];</code>
@@ -1625,7 +1625,7 @@ public  final class Todo extends
     }
     /**
      * <pre>
-     * When it was made.
+     * When it reached the server: set there.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp created_at = 11 [json_name = "createdAt"];</code>

@@ -120,7 +120,7 @@ public interface TodoOrBuilder extends
 
   /**
    * <pre>
-   * Labels.
+   * Labels, as a set: two devices may each add one.
    * </pre>
    *
    * <code>repeated string tags = 7 [json_name = "tags", (.buf.validate.field) = { ... }</code>
@@ -130,7 +130,7 @@ public interface TodoOrBuilder extends
       getTagsList();
   /**
    * <pre>
-   * Labels.
+   * Labels, as a set: two devices may each add one.
    * </pre>
    *
    * <code>repeated string tags = 7 [json_name = "tags", (.buf.validate.field) = { ... }</code>
@@ -139,7 +139,7 @@ public interface TodoOrBuilder extends
   int getTagsCount();
   /**
    * <pre>
-   * Labels.
+   * Labels, as a set: two devices may each add one.
    * </pre>
    *
    * <code>repeated string tags = 7 [json_name = "tags", (.buf.validate.field) = { ... }</code>
@@ -149,7 +149,7 @@ public interface TodoOrBuilder extends
   java.lang.String getTags(int index);
   /**
    * <pre>
-   * Labels.
+   * Labels, as a set: two devices may each add one.
    * </pre>
    *
    * <code>repeated string tags = 7 [json_name = "tags", (.buf.validate.field) = { ... }</code>
@@ -161,7 +161,7 @@ public interface TodoOrBuilder extends
 
   /**
    * <pre>
-   * How many people want it done.
+   * How many people want it done. Votes given at the same time add up.
    * </pre>
    *
    * <code>int32 votes = 8 [json_name = "votes"];</code>
@@ -210,7 +210,7 @@ public interface TodoOrBuilder extends
 
   /**
    * <pre>
-   * When it was made.
+   * When it reached the server: set there.
    * </pre>
    *
    * <code>.google.protobuf.Timestamp created_at = 11 [json_name = "createdAt"];</code>
@@ -219,7 +219,7 @@ public interface TodoOrBuilder extends
   boolean hasCreatedAt();
   /**
    * <pre>
-   * When it was made.
+   * When it reached the server: set there.
    * </pre>
    *
    * <code>.google.protobuf.Timestamp created_at = 11 [json_name = "createdAt"];</code>

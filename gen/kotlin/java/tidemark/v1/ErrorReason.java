@@ -136,6 +136,22 @@ public enum ErrorReason
    * <code>ERROR_REASON_INTERNAL = 14;</code>
    */
   ERROR_REASON_INTERNAL(14),
+  /**
+   * <pre>
+   * RESOURCE_EXHAUSTED: the server has more work than it queues; see RetryInfo.
+   * </pre>
+   *
+   * <code>ERROR_REASON_OVERLOADED = 15;</code>
+   */
+  ERROR_REASON_OVERLOADED(15),
+  /**
+   * <pre>
+   * NOT_FOUND: there is no such thing, as far as the caller may know.
+   * </pre>
+   *
+   * <code>ERROR_REASON_NOT_FOUND = 16;</code>
+   */
+  ERROR_REASON_NOT_FOUND(16),
   UNRECOGNIZED(-1),
   ;
 
@@ -259,6 +275,22 @@ public enum ErrorReason
    * <code>ERROR_REASON_INTERNAL = 14;</code>
    */
   public static final int ERROR_REASON_INTERNAL_VALUE = 14;
+  /**
+   * <pre>
+   * RESOURCE_EXHAUSTED: the server has more work than it queues; see RetryInfo.
+   * </pre>
+   *
+   * <code>ERROR_REASON_OVERLOADED = 15;</code>
+   */
+  public static final int ERROR_REASON_OVERLOADED_VALUE = 15;
+  /**
+   * <pre>
+   * NOT_FOUND: there is no such thing, as far as the caller may know.
+   * </pre>
+   *
+   * <code>ERROR_REASON_NOT_FOUND = 16;</code>
+   */
+  public static final int ERROR_REASON_NOT_FOUND_VALUE = 16;
 
 
   @java.lang.Override
@@ -297,6 +329,8 @@ public enum ErrorReason
       case 12: return ERROR_REASON_DEADLINE_EXCEEDED;
       case 13: return ERROR_REASON_UNSUPPORTED;
       case 14: return ERROR_REASON_INTERNAL;
+      case 15: return ERROR_REASON_OVERLOADED;
+      case 16: return ERROR_REASON_NOT_FOUND;
       default: return null;
     }
   }

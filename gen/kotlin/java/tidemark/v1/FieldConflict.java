@@ -7,7 +7,8 @@ package tidemark.v1;
 
 /**
  * <pre>
- * FieldConflict names a field both sides had changed.
+ * FieldConflict names a field both sides had changed, in itself or in the message it holds; where one side deleted the
+ * record, one that the other had changed.
  * </pre>
  *
  * Protobuf type {@code tidemark.v1.FieldConflict}
@@ -212,7 +213,8 @@ public  final class FieldConflict extends
 
   /**
    * <pre>
-   * FieldConflict names a field both sides had changed.
+   * FieldConflict names a field both sides had changed, in itself or in the message it holds; where one side deleted the
+   * record, one that the other had changed.
    * </pre>
    *
    * Protobuf type {@code tidemark.v1.FieldConflict}

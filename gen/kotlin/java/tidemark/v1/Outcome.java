@@ -33,7 +33,7 @@ public enum Outcome
   OUTCOME_APPLIED(1),
   /**
    * <pre>
-   * Written, but a field met a concurrent edit and a merge rule decided.
+   * A field met a concurrent edit, or an edit a delete, and the declared rule decided; `record` is the result.
    * </pre>
    *
    * <code>OUTCOME_MERGED = 2;</code>
@@ -84,7 +84,7 @@ public enum Outcome
   public static final int OUTCOME_APPLIED_VALUE = 1;
   /**
    * <pre>
-   * Written, but a field met a concurrent edit and a merge rule decided.
+   * A field met a concurrent edit, or an edit a delete, and the declared rule decided; `record` is the result.
    * </pre>
    *
    * <code>OUTCOME_MERGED = 2;</code>

@@ -305,7 +305,8 @@ public  final class Receipt extends
   private tidemark.v1.Record record_;
   /**
    * <pre>
-   * MERGED: the merged record; CONFLICT: the server's current one; only what the caller may see.
+   * MERGED: the record as the rules made it, absent if deleted; CONFLICT: the server's current one; only what the
+   * caller may see.
    * </pre>
    *
    * <code>.tidemark.v1.Record record = 6 [json_name = "record"];</code>
@@ -316,7 +317,8 @@ public  final class Receipt extends
   }
   /**
    * <pre>
-   * MERGED: the merged record; CONFLICT: the server's current one; only what the caller may see.
+   * MERGED: the record as the rules made it, absent if deleted; CONFLICT: the server's current one; only what the
+   * caller may see.
    * </pre>
    *
    * <code>.tidemark.v1.Record record = 6 [json_name = "record"];</code>
@@ -327,7 +329,8 @@ public  final class Receipt extends
   }
   /**
    * <pre>
-   * MERGED: the merged record; CONFLICT: the server's current one; only what the caller may see.
+   * MERGED: the record as the rules made it, absent if deleted; CONFLICT: the server's current one; only what the
+   * caller may see.
    * </pre>
    *
    * <code>.tidemark.v1.Record record = 6 [json_name = "record"];</code>
@@ -340,7 +343,8 @@ public  final class Receipt extends
   }
   /**
    * <pre>
-   * MERGED: the merged record; CONFLICT: the server's current one; only what the caller may see.
+   * MERGED: the record as the rules made it, absent if deleted; CONFLICT: the server's current one; only what the
+   * caller may see.
    * </pre>
    *
    * <code>.tidemark.v1.Record record = 6 [json_name = "record"];</code>
@@ -359,7 +363,8 @@ public  final class Receipt extends
   }
   /**
    * <pre>
-   * MERGED: the merged record; CONFLICT: the server's current one; only what the caller may see.
+   * MERGED: the record as the rules made it, absent if deleted; CONFLICT: the server's current one; only what the
+   * caller may see.
    * </pre>
    *
    * <code>.tidemark.v1.Record record = 6 [json_name = "record"];</code>
@@ -411,7 +416,7 @@ public  final class Receipt extends
   private com.google.protobuf.Internal.ProtobufList<tidemark.v1.FieldConflict> conflicts_;
   /**
    * <pre>
-   * MERGED and CONFLICT: the fields both sides had changed.
+   * MERGED and CONFLICT: the fields in which the two sides met.
    * </pre>
    *
    * <code>repeated .tidemark.v1.FieldConflict conflicts = 8 [json_name = "conflicts"];</code>
@@ -422,7 +427,7 @@ public  final class Receipt extends
   }
   /**
    * <pre>
-   * MERGED and CONFLICT: the fields both sides had changed.
+   * MERGED and CONFLICT: the fields in which the two sides met.
    * </pre>
    *
    * <code>repeated .tidemark.v1.FieldConflict conflicts = 8 [json_name = "conflicts"];</code>
@@ -433,7 +438,7 @@ public  final class Receipt extends
   }
   /**
    * <pre>
-   * MERGED and CONFLICT: the fields both sides had changed.
+   * MERGED and CONFLICT: the fields in which the two sides met.
    * </pre>
    *
    * <code>repeated .tidemark.v1.FieldConflict conflicts = 8 [json_name = "conflicts"];</code>
@@ -444,7 +449,7 @@ public  final class Receipt extends
   }
   /**
    * <pre>
-   * MERGED and CONFLICT: the fields both sides had changed.
+   * MERGED and CONFLICT: the fields in which the two sides met.
    * </pre>
    *
    * <code>repeated .tidemark.v1.FieldConflict conflicts = 8 [json_name = "conflicts"];</code>
@@ -455,7 +460,7 @@ public  final class Receipt extends
   }
   /**
    * <pre>
-   * MERGED and CONFLICT: the fields both sides had changed.
+   * MERGED and CONFLICT: the fields in which the two sides met.
    * </pre>
    *
    * <code>repeated .tidemark.v1.FieldConflict conflicts = 8 [json_name = "conflicts"];</code>
@@ -474,7 +479,7 @@ public  final class Receipt extends
 
   /**
    * <pre>
-   * MERGED and CONFLICT: the fields both sides had changed.
+   * MERGED and CONFLICT: the fields in which the two sides met.
    * </pre>
    *
    * <code>repeated .tidemark.v1.FieldConflict conflicts = 8 [json_name = "conflicts"];</code>
@@ -488,7 +493,7 @@ public  final class Receipt extends
   }
   /**
    * <pre>
-   * MERGED and CONFLICT: the fields both sides had changed.
+   * MERGED and CONFLICT: the fields in which the two sides met.
    * </pre>
    *
    * <code>repeated .tidemark.v1.FieldConflict conflicts = 8 [json_name = "conflicts"];</code>
@@ -501,7 +506,7 @@ public  final class Receipt extends
   }
   /**
    * <pre>
-   * MERGED and CONFLICT: the fields both sides had changed.
+   * MERGED and CONFLICT: the fields in which the two sides met.
    * </pre>
    *
    * <code>repeated .tidemark.v1.FieldConflict conflicts = 8 [json_name = "conflicts"];</code>
@@ -515,7 +520,7 @@ public  final class Receipt extends
   }
   /**
    * <pre>
-   * MERGED and CONFLICT: the fields both sides had changed.
+   * MERGED and CONFLICT: the fields in which the two sides met.
    * </pre>
    *
    * <code>repeated .tidemark.v1.FieldConflict conflicts = 8 [json_name = "conflicts"];</code>
@@ -528,7 +533,7 @@ public  final class Receipt extends
   }
   /**
    * <pre>
-   * MERGED and CONFLICT: the fields both sides had changed.
+   * MERGED and CONFLICT: the fields in which the two sides met.
    * </pre>
    *
    * <code>repeated .tidemark.v1.FieldConflict conflicts = 8 [json_name = "conflicts"];</code>
@@ -538,7 +543,7 @@ public  final class Receipt extends
   }
   /**
    * <pre>
-   * MERGED and CONFLICT: the fields both sides had changed.
+   * MERGED and CONFLICT: the fields in which the two sides met.
    * </pre>
    *
    * <code>repeated .tidemark.v1.FieldConflict conflicts = 8 [json_name = "conflicts"];</code>
@@ -1006,7 +1011,8 @@ public  final class Receipt extends
 
     /**
      * <pre>
-     * MERGED: the merged record; CONFLICT: the server's current one; only what the caller may see.
+     * MERGED: the record as the rules made it, absent if deleted; CONFLICT: the server's current one; only what the
+     * caller may see.
      * </pre>
      *
      * <code>.tidemark.v1.Record record = 6 [json_name = "record"];</code>
@@ -1017,7 +1023,8 @@ public  final class Receipt extends
     }
     /**
      * <pre>
-     * MERGED: the merged record; CONFLICT: the server's current one; only what the caller may see.
+     * MERGED: the record as the rules made it, absent if deleted; CONFLICT: the server's current one; only what the
+     * caller may see.
      * </pre>
      *
      * <code>.tidemark.v1.Record record = 6 [json_name = "record"];</code>
@@ -1028,7 +1035,8 @@ public  final class Receipt extends
     }
     /**
      * <pre>
-     * MERGED: the merged record; CONFLICT: the server's current one; only what the caller may see.
+     * MERGED: the record as the rules made it, absent if deleted; CONFLICT: the server's current one; only what the
+     * caller may see.
      * </pre>
      *
      * <code>.tidemark.v1.Record record = 6 [json_name = "record"];</code>
@@ -1040,7 +1048,8 @@ public  final class Receipt extends
       }
     /**
      * <pre>
-     * MERGED: the merged record; CONFLICT: the server's current one; only what the caller may see.
+     * MERGED: the record as the rules made it, absent if deleted; CONFLICT: the server's current one; only what the
+     * caller may see.
      * </pre>
      *
      * <code>.tidemark.v1.Record record = 6 [json_name = "record"];</code>
@@ -1053,7 +1062,8 @@ public  final class Receipt extends
     }
     /**
      * <pre>
-     * MERGED: the merged record; CONFLICT: the server's current one; only what the caller may see.
+     * MERGED: the record as the rules made it, absent if deleted; CONFLICT: the server's current one; only what the
+     * caller may see.
      * </pre>
      *
      * <code>.tidemark.v1.Record record = 6 [json_name = "record"];</code>
@@ -1065,7 +1075,8 @@ public  final class Receipt extends
     }
     /**
      * <pre>
-     * MERGED: the merged record; CONFLICT: the server's current one; only what the caller may see.
+     * MERGED: the record as the rules made it, absent if deleted; CONFLICT: the server's current one; only what the
+     * caller may see.
      * </pre>
      *
      * <code>.tidemark.v1.Record record = 6 [json_name = "record"];</code>
@@ -1117,7 +1128,7 @@ public  final class Receipt extends
 
     /**
      * <pre>
-     * MERGED and CONFLICT: the fields both sides had changed.
+     * MERGED and CONFLICT: the fields in which the two sides met.
      * </pre>
      *
      * <code>repeated .tidemark.v1.FieldConflict conflicts = 8 [json_name = "conflicts"];</code>
@@ -1129,7 +1140,7 @@ public  final class Receipt extends
     }
     /**
      * <pre>
-     * MERGED and CONFLICT: the fields both sides had changed.
+     * MERGED and CONFLICT: the fields in which the two sides met.
      * </pre>
      *
      * <code>repeated .tidemark.v1.FieldConflict conflicts = 8 [json_name = "conflicts"];</code>
@@ -1139,7 +1150,7 @@ public  final class Receipt extends
       return instance.getConflictsCount();
     }/**
      * <pre>
-     * MERGED and CONFLICT: the fields both sides had changed.
+     * MERGED and CONFLICT: the fields in which the two sides met.
      * </pre>
      *
      * <code>repeated .tidemark.v1.FieldConflict conflicts = 8 [json_name = "conflicts"];</code>
@@ -1150,7 +1161,7 @@ public  final class Receipt extends
     }
     /**
      * <pre>
-     * MERGED and CONFLICT: the fields both sides had changed.
+     * MERGED and CONFLICT: the fields in which the two sides met.
      * </pre>
      *
      * <code>repeated .tidemark.v1.FieldConflict conflicts = 8 [json_name = "conflicts"];</code>
@@ -1163,7 +1174,7 @@ public  final class Receipt extends
     }
     /**
      * <pre>
-     * MERGED and CONFLICT: the fields both sides had changed.
+     * MERGED and CONFLICT: the fields in which the two sides met.
      * </pre>
      *
      * <code>repeated .tidemark.v1.FieldConflict conflicts = 8 [json_name = "conflicts"];</code>
@@ -1177,7 +1188,7 @@ public  final class Receipt extends
     }
     /**
      * <pre>
-     * MERGED and CONFLICT: the fields both sides had changed.
+     * MERGED and CONFLICT: the fields in which the two sides met.
      * </pre>
      *
      * <code>repeated .tidemark.v1.FieldConflict conflicts = 8 [json_name = "conflicts"];</code>
@@ -1189,7 +1200,7 @@ public  final class Receipt extends
     }
     /**
      * <pre>
-     * MERGED and CONFLICT: the fields both sides had changed.
+     * MERGED and CONFLICT: the fields in which the two sides met.
      * </pre>
      *
      * <code>repeated .tidemark.v1.FieldConflict conflicts = 8 [json_name = "conflicts"];</code>
@@ -1202,7 +1213,7 @@ public  final class Receipt extends
     }
     /**
      * <pre>
-     * MERGED and CONFLICT: the fields both sides had changed.
+     * MERGED and CONFLICT: the fields in which the two sides met.
      * </pre>
      *
      * <code>repeated .tidemark.v1.FieldConflict conflicts = 8 [json_name = "conflicts"];</code>
@@ -1215,7 +1226,7 @@ public  final class Receipt extends
     }
     /**
      * <pre>
-     * MERGED and CONFLICT: the fields both sides had changed.
+     * MERGED and CONFLICT: the fields in which the two sides met.
      * </pre>
      *
      * <code>repeated .tidemark.v1.FieldConflict conflicts = 8 [json_name = "conflicts"];</code>
@@ -1229,7 +1240,7 @@ public  final class Receipt extends
     }
     /**
      * <pre>
-     * MERGED and CONFLICT: the fields both sides had changed.
+     * MERGED and CONFLICT: the fields in which the two sides met.
      * </pre>
      *
      * <code>repeated .tidemark.v1.FieldConflict conflicts = 8 [json_name = "conflicts"];</code>
@@ -1242,7 +1253,7 @@ public  final class Receipt extends
     }
     /**
      * <pre>
-     * MERGED and CONFLICT: the fields both sides had changed.
+     * MERGED and CONFLICT: the fields in which the two sides met.
      * </pre>
      *
      * <code>repeated .tidemark.v1.FieldConflict conflicts = 8 [json_name = "conflicts"];</code>
@@ -1254,7 +1265,7 @@ public  final class Receipt extends
     }
     /**
      * <pre>
-     * MERGED and CONFLICT: the fields both sides had changed.
+     * MERGED and CONFLICT: the fields in which the two sides met.
      * </pre>
      *
      * <code>repeated .tidemark.v1.FieldConflict conflicts = 8 [json_name = "conflicts"];</code>

@@ -92,7 +92,8 @@ public interface ReceiptOrBuilder extends
 
   /**
    * <pre>
-   * MERGED: the merged record; CONFLICT: the server's current one; only what the caller may see.
+   * MERGED: the record as the rules made it, absent if deleted; CONFLICT: the server's current one; only what the
+   * caller may see.
    * </pre>
    *
    * <code>.tidemark.v1.Record record = 6 [json_name = "record"];</code>
@@ -101,7 +102,8 @@ public interface ReceiptOrBuilder extends
   boolean hasRecord();
   /**
    * <pre>
-   * MERGED: the merged record; CONFLICT: the server's current one; only what the caller may see.
+   * MERGED: the record as the rules made it, absent if deleted; CONFLICT: the server's current one; only what the
+   * caller may see.
    * </pre>
    *
    * <code>.tidemark.v1.Record record = 6 [json_name = "record"];</code>
@@ -121,7 +123,7 @@ public interface ReceiptOrBuilder extends
 
   /**
    * <pre>
-   * MERGED and CONFLICT: the fields both sides had changed.
+   * MERGED and CONFLICT: the fields in which the two sides met.
    * </pre>
    *
    * <code>repeated .tidemark.v1.FieldConflict conflicts = 8 [json_name = "conflicts"];</code>
@@ -130,7 +132,7 @@ public interface ReceiptOrBuilder extends
       getConflictsList();
   /**
    * <pre>
-   * MERGED and CONFLICT: the fields both sides had changed.
+   * MERGED and CONFLICT: the fields in which the two sides met.
    * </pre>
    *
    * <code>repeated .tidemark.v1.FieldConflict conflicts = 8 [json_name = "conflicts"];</code>
@@ -138,7 +140,7 @@ public interface ReceiptOrBuilder extends
   tidemark.v1.FieldConflict getConflicts(int index);
   /**
    * <pre>
-   * MERGED and CONFLICT: the fields both sides had changed.
+   * MERGED and CONFLICT: the fields in which the two sides met.
    * </pre>
    *
    * <code>repeated .tidemark.v1.FieldConflict conflicts = 8 [json_name = "conflicts"];</code>

@@ -211,7 +211,7 @@ public object TodoKt {
     public class TagsProxy private constructor() : com.google.protobuf.kotlin.DslProxy()
     /**
      * ```
-     * Labels.
+     * Labels, as a set: two devices may each add one.
      * ```
      *
      * `repeated string tags = 7 [json_name = "tags", (.buf.validate.field) = { ... }`
@@ -224,7 +224,7 @@ public object TodoKt {
       )
     /**
      * ```
-     * Labels.
+     * Labels, as a set: two devices may each add one.
      * ```
      *
      * `repeated string tags = 7 [json_name = "tags", (.buf.validate.field) = { ... }`
@@ -237,7 +237,7 @@ public object TodoKt {
     }
     /**
      * ```
-     * Labels.
+     * Labels, as a set: two devices may each add one.
      * ```
      *
      * `repeated string tags = 7 [json_name = "tags", (.buf.validate.field) = { ... }`
@@ -251,7 +251,7 @@ public object TodoKt {
     }
     /**
      * ```
-     * Labels.
+     * Labels, as a set: two devices may each add one.
      * ```
      *
      * `repeated string tags = 7 [json_name = "tags", (.buf.validate.field) = { ... }`
@@ -264,7 +264,7 @@ public object TodoKt {
     }
     /**
      * ```
-     * Labels.
+     * Labels, as a set: two devices may each add one.
      * ```
      *
      * `repeated string tags = 7 [json_name = "tags", (.buf.validate.field) = { ... }`
@@ -278,7 +278,7 @@ public object TodoKt {
     }
     /**
      * ```
-     * Labels.
+     * Labels, as a set: two devices may each add one.
      * ```
      *
      * `repeated string tags = 7 [json_name = "tags", (.buf.validate.field) = { ... }`
@@ -291,7 +291,7 @@ public object TodoKt {
       _builder.setTags(index, value)
     }/**
      * ```
-     * Labels.
+     * Labels, as a set: two devices may each add one.
      * ```
      *
      * `repeated string tags = 7 [json_name = "tags", (.buf.validate.field) = { ... }`
@@ -303,7 +303,7 @@ public object TodoKt {
     }
     /**
      * ```
-     * How many people want it done.
+     * How many people want it done. Votes given at the same time add up.
      * ```
      *
      * `int32 votes = 8 [json_name = "votes"];`
@@ -317,7 +317,7 @@ public object TodoKt {
       }
     /**
      * ```
-     * How many people want it done.
+     * How many people want it done. Votes given at the same time add up.
      * ```
      *
      * `int32 votes = 8 [json_name = "votes"];`
@@ -392,7 +392,7 @@ public object TodoKt {
 
     /**
      * ```
-     * When it was made.
+     * When it reached the server: set there.
      * ```
      *
      * `.google.protobuf.Timestamp created_at = 11 [json_name = "createdAt"];`
@@ -406,7 +406,7 @@ public object TodoKt {
       }
     /**
      * ```
-     * When it was made.
+     * When it reached the server: set there.
      * ```
      *
      * `.google.protobuf.Timestamp created_at = 11 [json_name = "createdAt"];`
@@ -416,7 +416,7 @@ public object TodoKt {
     }
     /**
      * ```
-     * When it was made.
+     * When it reached the server: set there.
      * ```
      *
      * `.google.protobuf.Timestamp created_at = 11 [json_name = "createdAt"];`

@@ -11,7 +11,8 @@ public inline fun fieldConflict(block: tidemark.v1.FieldConflictKt.Dsl.() -> kot
   tidemark.v1.FieldConflictKt.Dsl._create(tidemark.v1.FieldConflict.newBuilder()).apply { block() }._build()
 /**
  * ```
- * FieldConflict names a field both sides had changed.
+ * FieldConflict names a field both sides had changed, in itself or in the message it holds; where one side deleted the
+ * record, one that the other had changed.
  * ```
  *
  * Protobuf type `tidemark.v1.FieldConflict`

@@ -168,7 +168,8 @@ public object ReceiptKt {
 
     /**
      * ```
-     * MERGED: the merged record; CONFLICT: the server's current one; only what the caller may see.
+     * MERGED: the record as the rules made it, absent if deleted; CONFLICT: the server's current one; only what the
+     * caller may see.
      * ```
      *
      * `.tidemark.v1.Record record = 6 [json_name = "record"];`
@@ -182,7 +183,8 @@ public object ReceiptKt {
       }
     /**
      * ```
-     * MERGED: the merged record; CONFLICT: the server's current one; only what the caller may see.
+     * MERGED: the record as the rules made it, absent if deleted; CONFLICT: the server's current one; only what the
+     * caller may see.
      * ```
      *
      * `.tidemark.v1.Record record = 6 [json_name = "record"];`
@@ -192,7 +194,8 @@ public object ReceiptKt {
     }
     /**
      * ```
-     * MERGED: the merged record; CONFLICT: the server's current one; only what the caller may see.
+     * MERGED: the record as the rules made it, absent if deleted; CONFLICT: the server's current one; only what the
+     * caller may see.
      * ```
      *
      * `.tidemark.v1.Record record = 6 [json_name = "record"];`
@@ -238,7 +241,7 @@ public object ReceiptKt {
     public class ConflictsProxy private constructor() : com.google.protobuf.kotlin.DslProxy()
     /**
      * ```
-     * MERGED and CONFLICT: the fields both sides had changed.
+     * MERGED and CONFLICT: the fields in which the two sides met.
      * ```
      *
      * `repeated .tidemark.v1.FieldConflict conflicts = 8 [json_name = "conflicts"];`
@@ -250,7 +253,7 @@ public object ReceiptKt {
       )
     /**
      * ```
-     * MERGED and CONFLICT: the fields both sides had changed.
+     * MERGED and CONFLICT: the fields in which the two sides met.
      * ```
      *
      * `repeated .tidemark.v1.FieldConflict conflicts = 8 [json_name = "conflicts"];`
@@ -263,7 +266,7 @@ public object ReceiptKt {
     }
     /**
      * ```
-     * MERGED and CONFLICT: the fields both sides had changed.
+     * MERGED and CONFLICT: the fields in which the two sides met.
      * ```
      *
      * `repeated .tidemark.v1.FieldConflict conflicts = 8 [json_name = "conflicts"];`
@@ -277,7 +280,7 @@ public object ReceiptKt {
     }
     /**
      * ```
-     * MERGED and CONFLICT: the fields both sides had changed.
+     * MERGED and CONFLICT: the fields in which the two sides met.
      * ```
      *
      * `repeated .tidemark.v1.FieldConflict conflicts = 8 [json_name = "conflicts"];`
@@ -290,7 +293,7 @@ public object ReceiptKt {
     }
     /**
      * ```
-     * MERGED and CONFLICT: the fields both sides had changed.
+     * MERGED and CONFLICT: the fields in which the two sides met.
      * ```
      *
      * `repeated .tidemark.v1.FieldConflict conflicts = 8 [json_name = "conflicts"];`
@@ -304,7 +307,7 @@ public object ReceiptKt {
     }
     /**
      * ```
-     * MERGED and CONFLICT: the fields both sides had changed.
+     * MERGED and CONFLICT: the fields in which the two sides met.
      * ```
      *
      * `repeated .tidemark.v1.FieldConflict conflicts = 8 [json_name = "conflicts"];`
@@ -318,7 +321,7 @@ public object ReceiptKt {
     }
     /**
      * ```
-     * MERGED and CONFLICT: the fields both sides had changed.
+     * MERGED and CONFLICT: the fields in which the two sides met.
      * ```
      *
      * `repeated .tidemark.v1.FieldConflict conflicts = 8 [json_name = "conflicts"];`
