@@ -32,6 +32,8 @@ const CLOCK_TOLERANCE_SECONDS = 30;
 const TOKEN_LENGTH_MAX = 16_384;
 const PRINCIPAL_LENGTH_MAX = 256;
 const DEV_PREFIX = "dev-";
+/** True, and nothing else, makes its principal a service. */
+export const SERVICE_CLAIM = "tidemark_service";
 
 export function createAuthenticator(options: AuthenticatorOptions): Authenticate {
   const { schema } = options;
@@ -41,7 +43,7 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticate
     const device = readClientHeader(clientHeader)?.device ?? "";
     if (authorization === undefined || authorization.trim() === "") {
       if (anonymousGrants.size === 0) throw missing();
-      return { id: "", claimGrants: anonymousGrants, device, expiresAtMs: undefined };
+      return { id: "", claimGrants: anonymousGrants, device, isService: false, expiresAtMs: undefined };
     }
     const token = bearerToken(authorization);
     const claims =
@@ -60,7 +62,8 @@ function principalOf(schema: Schema, claims: JWTPayload, device: string): Princi
   // A stream ends only when its token would no longer be accepted: else its client would come back with the same
   // token, be let in and be sent away again.
   const expiresAtMs = exp === undefined ? undefined : (exp + CLOCK_TOLERANCE_SECONDS) * 1000;
-  return { id, claimGrants: grantsOfClaims(schema, claims), device, expiresAtMs };
+  const isService = claims[SERVICE_CLAIM] === true;
+  return { id, claimGrants: grantsOfClaims(schema, claims), device, isService, expiresAtMs };
 }
 
 function bearerToken(authorization: string): string {

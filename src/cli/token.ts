@@ -1,14 +1,16 @@
 // `tidemark token`: makes an access token for trying things out, signed with the server's own HS256 secret.
+import { SERVICE_CLAIM } from "../access/authenticate.ts";
 import { issueToken } from "../access/issue-token.ts";
 import { type Arguments, type Command, type Terminal, textOption, UsageError } from "./command.ts";
 
-const HELP = `Usage: tidemark token <principal> [--ttl SECONDS] [--claims JSON] [--json]
+const HELP = `Usage: tidemark token <principal> [--ttl SECONDS] [--claims JSON] [--service] [--json]
 
 Signs a token with TIDEMARK_TOKEN_SECRET, for trying a server that runs with the same secret.
 A server in dev mode takes "dev-<principal>" without any of this.
 
   --ttl SECONDS   how long the token is good for (default 3600)
   --claims JSON   further claims, for example '{"teams":["t1","t2"]}'
+  --service       for a part of your own backend: it may see the receipts of every principal
   --json          print {token, principal, expiresInSeconds}
 `;
 
@@ -16,7 +18,7 @@ const TTL_SECONDS_MAX = 365 * 86_400;
 
 export const tokenCommand: Command = {
   help: HELP,
-  options: { ttl: { type: "string" }, claims: { type: "string" }, json: { type: "boolean" } },
+  options: { ttl: { type: "string" }, claims: { type: "string" }, service: { type: "boolean" }, json: { type: "boolean" } },
   run: printToken,
 };
 
@@ -33,7 +35,8 @@ async function printToken(args: Arguments, { out, env }: Terminal): Promise<void
   if (!Number.isInteger(ttlSeconds) || ttlSeconds < 1 || ttlSeconds > TTL_SECONDS_MAX) {
     throw new UsageError(`--ttl takes whole seconds from 1 to ${TTL_SECONDS_MAX}`);
   }
-  const claims = claimsOf(textOption(args, "claims", "{}"));
+  const service = args.values["service"] ? { [SERVICE_CLAIM]: true } : {};
+  const claims = { ...claimsOf(textOption(args, "claims", "{}")), ...service };
   const token = await issueToken({ secret, principal, claims, ttlSeconds, nowMs: Date.now() });
   out.write(
     args.values["json"]

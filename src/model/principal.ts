@@ -13,6 +13,8 @@ export interface Principal {
   readonly claimGrants: Grants;
   /** The device, as the client names itself; for receipts. */
   readonly device: string;
+  /** A part of the team's own backend: it sees the receipts of every principal. */
+  readonly isService: boolean;
   /** When the token expires, in ms since 1970; undefined: never. */
   readonly expiresAtMs: number | undefined;
 }

@@ -35,6 +35,23 @@ test("access: a signed token → the principal with what its claims grant, its d
   expect(who.expiresAtMs).toBe(NOW_MS + 60_000 + 30_000);
 });
 
+test.each([
+  [{}, false],
+  [{ tidemark_service: true }, true],
+  [{ tidemark_service: "true" }, false],
+  [{ tidemark_service: 1 }, false],
+  [{ tidemark_service: [true] }, false],
+])("access: the claims %j → a service: %s", async (claims, isService) => {
+  const who = await (await authenticator())(`Bearer ${await token(claims)}`, undefined);
+  expect(who.isService).toBe(isService);
+});
+
+test("access: neither a dev principal nor a caller without a token is a service", async () => {
+  const authenticate = await authenticator({ devMode: true }, `${OWN}, ${PUBLIC}`);
+  expect((await authenticate("Bearer dev-tidemark_service", undefined)).isService).toBe(false);
+  expect((await authenticate(undefined, undefined)).isService).toBe(false);
+});
+
 test("access: claims can't replace sub or exp of an issued token", async () => {
   const authenticate = await authenticator();
   const who = await authenticate(`bearer ${await token({ sub: "bob", exp: 1 })}`, undefined);

@@ -86,6 +86,13 @@ describe("cli: commands", () => {
     for (const name of ["PORT", "TIDEMARK_TOKEN_SECRET", "MONGODB_DB"]) expect(err).toContain(`${name}:`);
   });
 
+  it("token --service → its claim", async () => {
+    const { out } = await tidemark(["token", "billing", "--service"], {
+      TIDEMARK_TOKEN_SECRET: "a-secret-of-at-least-32-bytes-for-the-test",
+    });
+    expect(decodeJwt(out.trim())).toMatchObject({ sub: "billing", tidemark_service: true });
+  });
+
   it("token → signed for the principal, with its claims", async () => {
     const secret = { TIDEMARK_TOKEN_SECRET: "0123456789abcdef0123456789abcdef" };
     const { out } = await tidemark(

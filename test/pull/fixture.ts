@@ -84,7 +84,7 @@ export async function openFixture(beforeAppend = () => {}): Promise<Fixture> {
 
 export function principal(id: string, scopes: readonly string[], expiresAtMs?: number): Principal {
   const claimGrants = new Map(scopes.map((scope) => [scope, "READ" as const]));
-  return { id, claimGrants, device: "test", expiresAtMs };
+  return { id, claimGrants, device: "test", isService: false, expiresAtMs };
 }
 
 export const followAll: PullRequest = {

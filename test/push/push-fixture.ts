@@ -56,7 +56,7 @@ export async function pushFixture(
 
 export async function principal(id: string, claims: Record<string, unknown> = {}): Promise<Principal> {
   const claimGrants = grantsOfClaims(await pushSchema(), id === "" ? undefined : { sub: id, ...claims });
-  return { id, claimGrants, device: `${id}'s phone`, expiresAtMs: undefined };
+  return { id, claimGrants, device: `${id}'s phone`, isService: false, expiresAtMs: undefined };
 }
 
 type Sent = Partial<Omit<Mutation, "kind">>;
