@@ -50,7 +50,7 @@ export declare type ListReceiptsRequest = Message<"tidemark.v1.ListReceiptsReque
   recordId: string;
 
   /**
-   * Only mutations with one of these outcomes; empty: with any.
+   * Only mutations with one of these outcomes; empty: with any. NOT_ATTEMPTED is none: it leaves no receipt.
    *
    * @generated from field: repeated tidemark.v1.Outcome outcomes = 5;
    */
