@@ -1,5 +1,5 @@
 // Checks rules of merging where they meet: the members of a oneof are one value and need one rule, and a rule inside a
-// message counts only where merging goes field by field. Lists, maps and oneofs merge as one value, whatever is in them.
+// message counts only where merging goes field by field: lists and maps merge as one value, whatever is in them.
 import type { Merge } from "./collection.ts";
 import type { CollectionDraft } from "./read-collection.ts";
 import type { Faults } from "./schema-error.ts";
@@ -33,9 +33,9 @@ function mergedMessages(collections: readonly CollectionDraft[]): MergedMessage[
   for (const { shape, merge } of collections) add({ shape, inherited: merge });
   // Grows while it is walked.
   for (const { shape, inherited } of found) {
-    for (const { value, cardinality, oneof, merge } of shape.fields) {
-      const isApart = cardinality === "explicit" && oneof === undefined;
-      if (value.kind === "message" && isApart) add({ shape: value.shape, inherited: merge ?? inherited });
+    for (const { value, cardinality, merge } of shape.fields) {
+      if (value.kind !== "message" || cardinality !== "explicit") continue;
+      add({ shape: value.shape, inherited: merge ?? inherited });
     }
   }
   return found;
@@ -55,7 +55,7 @@ function checkOneofs({ shape, inherited }: MergedMessage, faults: Faults): void 
 
 function checkReached({ desc, name, merge }: FieldShape, faults: Faults): void {
   if (merge === undefined) return;
-  const where = `${desc.parent.name} lies only in lists, maps and oneofs, which merge as one value`;
+  const where = `${desc.parent.name} lies only in lists and maps, which merge as one value`;
   faults.add(
     desc,
     `merge never decides about ${desc.parent.name}.${name}, since ${where}: leave it out`,

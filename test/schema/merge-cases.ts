@@ -7,7 +7,8 @@ const inner = `message Inner { ${counted} }`;
 /** A oneof of two, the first with a rule of its own, in a message Inner on line 2. */
 const innerOneof = (rule: string) =>
   `message Inner { oneof size { int32 a = 1 ${merge(rule)}; int32 b = 2; } }`;
-const never = "2: merge never decides about Inner.a, since Inner lies only in lists, maps and oneofs";
+const never =
+  "2: merge never decides about Inner.a, since Inner lies only in lists and maps, which merge as one value: leave it out";
 const differ = (message: string, found: string) =>
   `the members of ${message} merge as one value, but ${found}: give them all the same rule`;
 
@@ -104,13 +105,24 @@ const belowRecords: readonly Case[] = [
     ...withField("Inner x = 2;", `message Inner { ${counted} Inner y = 2; }`),
     faults: [],
   },
-  ...["repeated Inner x = 2;", "map<string, Inner> x = 2;", "oneof y { Inner x = 2; int32 z = 3; }"].map(
-    (declared) => ({
-      title: `merge in the message of ${declared}`,
-      ...withField(declared, inner),
-      faults: [never],
-    }),
-  ),
+  ...["repeated Inner x = 2;", "map<string, Inner> x = 2;"].map((declared) => ({
+    title: `merge in the message of ${declared}`,
+    ...withField(declared, inner),
+    faults: [never],
+  })),
+  {
+    title: "merge in a message that is a member of a oneof",
+    ...withField("oneof y { Inner x = 2; int32 z = 3; }", inner),
+    faults: [],
+  },
+  {
+    title: "two rules in a oneof in a member of a oneof, one inherited from both members",
+    ...withField(
+      `oneof y { Inner x = 2 ${merge("REJECT")}; int32 z = 3 ${merge("REJECT")}; }`,
+      innerOneof("LAST_WRITER"),
+    ),
+    faults: [`2: ${differ("Inner.size", "a has LAST_WRITER, b has REJECT")}`],
+  },
   {
     title: "merge in a message in a message in a list",
     ...withField("repeated Outer x = 2;", `${inner} message Outer { Inner y = 1; }`),

@@ -68,13 +68,16 @@ export const MergeSchema = /*@__PURE__*/
   enumDesc(file_tidemark_v1_schema, 1);
 
 /**
- * Merge decides about a field that both sides have changed since `base`, the values the client's edit was made on. The
- * receipt then says MERGED, or CONFLICT for REJECT, and names the field among its conflicts. An edit without `base` is
- * blind: its values are written, whatever the rule; for COUNTER and SET it is REJECTED as INVALID.
+ * Merge decides about a field that both sides have changed since `base`, the values the client's edit was made on, each
+ * to another value. The receipt then says MERGED, or CONFLICT for REJECT, and names the field among its conflicts. An
+ * update without `base` is blind: its values are written, whatever the rule; if it names a field of COUNTER or SET, it is
+ * REJECTED as INVALID.
  *
- * A field that holds one message merges field by field: each by its own rule, else by that of the field that holds the
- * message; if one side has cleared the message, as one value by the latter. Lists, maps and free-form values are one
- * value each, and so are the members of a oneof together: they need one rule, and those within them would never decide.
+ * A field that holds one message merges field by field while both sides have one: each by its own rule, else by that of
+ * the field that holds the message, which also decides about the whole if one side has cleared it. Lists, maps and
+ * free-form values are one value each, and so is a oneof: its members all have the same rule, which decides which of
+ * them holds. Rules inside lists and maps would never decide: they are faults of the schema, unless their message is
+ * held elsewhere too.
  *
  * @generated from enum tidemark.v1.Merge
  */
@@ -88,8 +91,8 @@ export const DeletesSchema = /*@__PURE__*/
   enumDesc(file_tidemark_v1_schema, 2);
 
 /**
- * Deletes decides between a delete and an edit that whoever deleted had not seen: a delete whose `base` differs from the
- * record, stamps aside, and an update of a record that is gone. A delete without `base` is blind: it deletes.
+ * Deletes decides between a delete and an edit it had not seen: a delete whose `base` differs from the record, stamps
+ * aside, and an update of a record that is gone. A delete without `base` is blind: it deletes.
  *
  * @generated from enum tidemark.v1.Deletes
  */
