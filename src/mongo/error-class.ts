@@ -106,6 +106,8 @@ export function classOf(error: unknown): ErrorClass {
   if (!(error instanceof MongoError)) return "other";
   const byCode = CLASS_OF_CODE.get(Number(error.code));
   if (byCode !== undefined) return byCode;
+  // In a bulk the driver wraps whatever kept it from an answer.
+  if (error.name === "MongoBulkWriteError" && error.code === undefined) return "unavailable";
   if (DISCONNECT_NAMES.has(error.name)) return "unavailable";
   if (error.hasErrorLabel(MongoErrorLabel.TransientTransactionError)) return "transient";
   if (error.hasErrorLabel(MongoErrorLabel.RetryableWriteError)) return "unavailable";
@@ -118,4 +120,11 @@ const TOO_LARGE_CODES: ReadonlySet<number> = new Set([10_334, 17_419, 17_420]);
 /** Whether a `document-refused` is for its size alone. */
 export function isTooLarge(error: MongoError): boolean {
   return TOO_LARGE_CODES.has(Number(error.code));
+}
+
+const INTERRUPTED = 11_601;
+
+/** An operation was ended from outside, as when its session is; the server doesn't call that transient. */
+export function isInterrupted(error: unknown): boolean {
+  return error instanceof MongoError && error.code === INTERRUPTED;
 }
