@@ -10,13 +10,16 @@ import { loadDescriptorSet } from "./generate/load-descriptor-set.ts";
 import { startIngest } from "./ingest/ingest.ts";
 import type { IngestStatus } from "./ingest/status.ts";
 import { expireReceipts, type Ledger, openLedger } from "./ledger/ledger.ts";
-import { openLog } from "./log/log.ts";
+import { type Log, openLog } from "./log/log.ts";
 import type { Clock } from "./model/clock.ts";
 import type { Logger } from "./model/logger.ts";
 import { connectMongo } from "./mongo/connect.ts";
 import { startEmbedded } from "./mongo/embedded/start-embedded.ts";
+import { watchOrphans } from "./mongo/orphans.ts";
+import { openSessionPool, type SessionPool } from "./mongo/session-pool.ts";
 import { createPull } from "./pull/pull.ts";
-import { createPush } from "./push/push.ts";
+import { createPastReceipts } from "./push/past-receipts.ts";
+import { createPush, PUSH_SESSIONS } from "./push/push.ts";
 import { readSchema, type Schema } from "./schema/schema.ts";
 
 export interface StartOptions {
@@ -51,6 +54,8 @@ export interface Tidemark {
   close(): Promise<void>;
 }
 
+/** For operators: who leads, and whose sessions are whose. */
+const NODE_ID = `${hostname()}:${process.pid}`;
 const HOUR_MS = 3_600_000;
 /** A clean end of the embedded database takes seconds; a driver waits 10 s for a database that is gone. */
 const PART_END_MS_MAX = 15_000;
@@ -104,11 +109,11 @@ export async function startTidemark(config: Config, options: StartOptions): Prom
     await options.prepareSource?.(client.db(config.mongodbDb));
     signal?.throwIfAborted();
     waitingFor = ["the change log"];
-    const { log, ingest, pull, push } = await startServices({ config, schema, client, clock, logger, parts });
+    const { log, ingest, ...served } = await startServices({ config, schema, client, clock, logger, parts });
     // Until then the log may still hold, readable, what this schema hides.
     while (!ingest.status().isSchemaKnown && !signal?.aborted) await clock.sleep(SCHEMA_POLL_MS, signal);
     signal?.throwIfAborted();
-    edge.open({ schema, authenticate: createAuthenticator({ ...config, schema, clock }), pull, push });
+    edge.open({ schema, authenticate: createAuthenticator({ ...config, schema, clock }), ...served });
     waitingFor = [];
     logger.info({ url }, "serving");
     return {
@@ -149,15 +154,30 @@ async function startServices({ config, schema, client, clock, logger, parts }: S
     schema,
     clock,
     logger,
-    nodeId: `${hostname()}:${process.pid}`,
+    nodeId: NODE_ID,
     // Saves pull of this node the round trip of reading what was just appended.
     onAppend: (committed) => pull.onAppend(committed),
     settings: { tombstoneDays: config.tombstoneDays, leaseMs: config.leaseSeconds * 1_000 },
   });
   parts.add("ingest", () => ingest.close());
   parts.add("upkeep", startUpkeep({ ledger, clock, logger }));
-  const push = createPush({ client, sourceDb, log, ledger, schema, clock, logger });
-  return { log, ingest, pull, push };
+  const sessions = await startSessions({ client, log, clock, config, parts });
+  const push = createPush({ client, sourceDb, log, ledger, schema, clock, logger, sessions });
+  parts.add("push", () => push.close());
+  const receipts = createPastReceipts({ client, sourceDb, log, ledger, schema });
+  return { log, ingest, pull, push, receipts };
+}
+
+type SessionsOptions = Pick<ServicesOptions, "client" | "clock" | "config" | "parts"> & { readonly log: Log };
+
+/** Those pushes run in; what other nodes leave open when they are killed is ended. */
+async function startSessions({ client, log, clock, config, parts }: SessionsOptions): Promise<SessionPool> {
+  const shared = { client, db: log.db, clock };
+  const sessions = await openSessionPool({ ...shared, nodeId: NODE_ID, size: PUSH_SESSIONS });
+  parts.add("sessions", () => sessions.close());
+  const watch = watchOrphans({ ...shared, staleMs: config.leaseSeconds * 1_000, ownId: sessions.id });
+  parts.add("watch for orphans", () => watch.close());
+  return sessions;
 }
 
 interface Database {

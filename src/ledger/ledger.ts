@@ -5,6 +5,8 @@ import { type ClientSession, type Collection, Long, type MongoClient } from "mon
 import { type CommitClock, commitClockOf } from "../model/commit-clock.ts";
 import { invariant } from "../model/invariant.ts";
 import { classOf } from "../mongo/error-class.ts";
+import type { GraveDocument } from "./graves.ts";
+import { isReceipt, receiptIndexes } from "./read-receipts.ts";
 import {
   type ReceiptDocument,
   receiptDocument,
@@ -17,15 +19,19 @@ export interface Ledger {
   readonly receipts: Collection<ReceiptDocument>;
   /** The same collection: the floor is one document beside the receipts, and no UUID. */
   readonly floors: Collection<FloorDocument>;
+  /** See graves.ts. */
+  readonly graves: Collection<GraveDocument>;
   readonly receiptDays: number;
 }
 
 export interface FloorDocument {
-  _id: "floor";
+  _id: typeof FLOOR;
   clock: Long | number;
 }
 
-/** There is a receipt under this mutation id already. */
+const FLOOR = "floor";
+
+/** There is a receipt already under one of the mutation ids. */
 export class ReceiptExists extends Error {
   override readonly name = "ReceiptExists";
 }
@@ -35,21 +41,36 @@ const DAY_MS = 86_400_000;
 /** How far a node's clock, and a slow commit, may lie from the database's time: the floor keeps this distance. */
 const CLOCK_TOLERANCE_MS = 3_600_000;
 
-/** Makes the index where it is missing. `databaseName` is the change log's database: ingest watches the ledger there. */
+/** Makes indexes where they are missing. `databaseName` is the change log's database: ingest watches the ledger there. */
 export async function openLedger(
   client: MongoClient,
   databaseName: string,
   receiptDays: number = RECEIPT_DAYS,
 ): Promise<Ledger> {
+  const ledger = ledgerIn(client, databaseName, receiptDays);
+  const options = { partialFilterExpression: isReceipt };
+  await ledger.receipts.createIndexes([
+    { key: { at: 1 }, ...options },
+    { key: receiptIndexes.device, ...options },
+    { key: receiptIndexes.record, ...options },
+  ]);
+  return ledger;
+}
+
+/** The ledger for reading: nothing is made where something is missing. */
+export function ledgerIn(
+  client: MongoClient,
+  databaseName: string,
+  receiptDays: number = RECEIPT_DAYS,
+): Ledger {
   const db = client.db(databaseName, { writeConcern: { w: "majority" } });
-  const ledger: Ledger = {
+  return {
     client,
     receipts: db.collection("ledger"),
     floors: db.collection("ledger"),
+    graves: db.collection("graves"),
     receiptDays,
   };
-  await ledger.receipts.createIndex({ at: 1 }, { partialFilterExpression: { at: { $exists: true } } });
-  return ledger;
 }
 
 export interface FoundReceipts {
@@ -72,6 +93,41 @@ export async function findReceipts(ledger: Ledger, mutationIds: readonly string[
   }
 }
 
+/** The same and the floor, as the session's transaction sees them: in one read. */
+export async function findReceiptsAndFloor(
+  { receipts }: Ledger,
+  mutationIds: readonly string[],
+  session: ClientSession,
+): Promise<{ readonly receipts: ReadonlyMap<string, StoredReceipt>; readonly floor: CommitClock }> {
+  const filter = { _id: { $in: [...mutationIds, FLOOR] } };
+  const found = await receipts.find(filter, { session, batchSize: mutationIds.length + 2 }).toArray();
+  const stored = new Map<string, StoredReceipt>();
+  let floor: CommitClock = 0n;
+  for (const document of found) {
+    if ("clock" in document) floor = clockOf(document.clock as FloorDocument["clock"]);
+    else stored.set(document._id, storedReceiptOf(document));
+  }
+  return { receipts: stored, floor };
+}
+
+/**
+ * Inserts receipts in the session's transaction.
+ * @throws ReceiptExists when a mutation id is taken; the transaction is then over.
+ */
+export async function insertReceipts(
+  ledger: Ledger,
+  receipts: readonly StoredReceipt[],
+  session: ClientSession,
+): Promise<void> {
+  if (receipts.length === 0) return;
+  try {
+    await ledger.receipts.insertMany(receipts.map(receiptDocument), { session });
+  } catch (error) {
+    if (classOf(error) !== "duplicate-key") throw error;
+    throw new ReceiptExists("a mutation has a receipt", { cause: error });
+  }
+}
+
 /**
  * Inserts a receipt, in the session's transaction or else by itself.
  * @throws ReceiptExists when its mutation id is taken; a transaction it was part of is then over.
@@ -91,8 +147,12 @@ export async function insertReceipt(
 
 /** Receipts of mutations committed at or before this clock may be gone; 0n: none ever went. */
 export async function readFloor(ledger: Ledger): Promise<CommitClock> {
-  const floor = await ledger.floors.findOne({ _id: "floor" }, { readConcern: "majority" });
-  return floor ? BigInt(floor.clock.toString()) : 0n;
+  const floor = await ledger.floors.findOne({ _id: FLOOR }, { readConcern: "majority" });
+  return floor ? clockOf(floor.clock) : 0n;
+}
+
+function clockOf(stored: FloorDocument["clock"]): CommitClock {
+  return BigInt(stored.toString());
 }
 
 /**
@@ -103,7 +163,7 @@ export async function expireReceipts(ledger: Ledger, nowMs: number): Promise<num
   const beforeMs = Math.min(nowMs, await databaseMs(ledger)) - ledger.receiptDays * DAY_MS;
   const floor = commitClockOf({ t: Math.ceil((beforeMs + CLOCK_TOLERANCE_MS) / 1000), i: 0 });
   await ledger.floors.updateOne(
-    { _id: "floor" },
+    { _id: FLOOR },
     { $max: { clock: Long.fromBigInt(floor) } },
     { upsert: true },
   );

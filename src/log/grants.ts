@@ -38,6 +38,27 @@ export async function readGrants(
   return mergeGrants(...rows.map((row) => new Map([[row.scope, row.access]])));
 }
 
+/** The same for several, as the session's snapshot has it; principals without a grant are absent. */
+export async function readGrantsOfAll(
+  log: Log,
+  principals: readonly string[],
+  session: ClientSession,
+): Promise<Map<string, Map<string, Access>>> {
+  const all = new Map<string, Map<string, Access>>();
+  for (let i = 0; i < principals.length; i += PRINCIPALS_PER_QUERY_MAX) {
+    const some = principals.slice(i, i + PRINCIPALS_PER_QUERY_MAX);
+    for (const row of await log.grants.find({ principal: { $in: some } }, { session }).toArray()) {
+      all.set(
+        row.principal,
+        mergeGrants(all.get(row.principal) ?? new Map(), new Map([[row.scope, row.access]])),
+      );
+    }
+  }
+  return all;
+}
+
+const PRINCIPALS_PER_QUERY_MAX = 1_000;
+
 /** What each of these membership records grants. */
 export async function readGrantsOf(log: Log, keys: readonly RecordKey[]): Promise<Grant[]> {
   const rows = await log.grants

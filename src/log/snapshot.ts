@@ -1,12 +1,11 @@
 // The log as of one instant: state, grants and entries read through a LogSnapshot belong together.
 // Its errors are few: SnapshotLost (open another and go on), SyncError DATABASE_UNAVAILABLE, or a bug.
 import type { ClientSession, Timestamp } from "mongodb";
-import type { Access, Grants } from "../model/principal.ts";
-import { mergeGrants } from "../model/principal.ts";
+import type { Grants } from "../model/principal.ts";
 import type { Seq } from "../model/seq.ts";
 import { snapshotSession, snapshotTimeOf } from "../mongo/snapshot.ts";
 import type { Entry, MainEntry, RecordKey } from "./entry.ts";
-import { readGrants } from "./grants.ts";
+import { readGrants, readGrantsOfAll } from "./grants.ts";
 import { type Log, readState } from "./log.ts";
 import { countEntries, type FeedRange, readAllEntries, readEntries, readMainEntries } from "./read.ts";
 import type { LogState } from "./state.ts";
@@ -42,8 +41,6 @@ export async function openSnapshot(log: Log, at?: Timestamp): Promise<LogSnapsho
   }
 }
 
-const PRINCIPALS_PER_QUERY_MAX = 1_000;
-
 class SessionSnapshot implements LogSnapshot {
   readonly state: LogState;
   readonly time: Timestamp;
@@ -63,16 +60,8 @@ class SessionSnapshot implements LogSnapshot {
     return translated(readGrants(this.#log, principal, this.#session));
   }
 
-  async grantsOfAll(principals: readonly string[]): Promise<ReadonlyMap<string, Grants>> {
-    const all = new Map<string, Map<string, Access>>();
-    for (let i = 0; i < principals.length; i += PRINCIPALS_PER_QUERY_MAX) {
-      const some = principals.slice(i, i + PRINCIPALS_PER_QUERY_MAX);
-      const found = this.#log.grants.find({ principal: { $in: some } }, { session: this.#session });
-      for (const { principal, scope, access } of await translated(found.toArray())) {
-        all.set(principal, mergeGrants(all.get(principal) ?? new Map(), new Map([[scope, access]])));
-      }
-    }
-    return all;
+  grantsOfAll(principals: readonly string[]): Promise<ReadonlyMap<string, Grants>> {
+    return translated(readGrantsOfAll(this.#log, principals, this.#session));
   }
 
   entries(ranges: readonly FeedRange[], batchSize: number): AsyncGenerator<Entry[], void, undefined> {

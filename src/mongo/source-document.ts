@@ -1,12 +1,14 @@
-// One document of the source by its `_id`: read as of a transaction or by majority, and written in a transaction.
+// Documents of the source by their `_id`s: read as of a transaction or by majority, and written in a transaction.
 // Nothing is remembered and nothing judged here; a write the database will never take is told as DocumentRefused.
 import {
+  type AnyBulkWriteOperation,
   type Binary,
   BSON,
   type BSONSerializeOptions,
   type ClientSession,
   type Collection,
   type Document,
+  MongoBulkWriteError,
   type MongoClient,
   MongoServerError,
   type ObjectId,
@@ -29,46 +31,100 @@ export interface Source {
   readonly readOptions: BSONSerializeOptions;
 }
 
-export interface DocumentKey {
+/** What is to become of one document. */
+export type DocumentWrite =
+  | { readonly kind: "insert" | "replace"; readonly document: SourceDocument }
+  /** Paths and values for `$set`, paths for `$unset`. */
+  | { readonly kind: "change"; readonly set: SourceDocument; readonly unset: readonly string[] }
+  | { readonly kind: "delete" };
+
+export interface KeyedWrite {
+  readonly key: SourceKey;
+  readonly write: DocumentWrite;
+}
+
+interface DocumentName {
   readonly collection: string;
   readonly key: SourceKey;
 }
-
-export type DocumentWrite =
-  | { readonly kind: "insert"; readonly document: SourceDocument }
-  | { readonly kind: "change"; readonly set: SourceDocument; readonly unset: readonly string[] }
-  | { readonly kind: "delete" };
 
 /** The database will not take a document, now or when asked again; nothing of its transaction is kept. */
 export class DocumentRefused extends Error {
   override readonly name = "DocumentRefused";
   readonly refusal: Refusal;
+  /** The document's collection and `_id`. */
+  readonly collection: string;
+  readonly key: SourceKey;
 
-  constructor(refusal: Refusal, cause: unknown) {
+  constructor(refusal: Refusal, { collection, key }: DocumentName, cause: unknown) {
     super(`the database refused a document (${refusal.kind})`, { cause });
     this.refusal = refusal;
+    this.collection = collection;
+    this.key = key;
   }
 }
 
 export type Refusal =
-  /** Keys of the unique index that has these values already. */
+  /** Keys of the unique index that has these values already; none if written with others. */
   | { readonly kind: "taken"; readonly keys: readonly string[] }
   | { readonly kind: "too-large" }
   /** A validator of the collection, or an index that can't hold the value. */
   | { readonly kind: "unfit" };
 
+/** A document; "unreadable": there is one the driver can't decode (a regular expression with flags BSON doesn't know). */
+export type Found = SourceDocument | "unreadable" | undefined;
+
+export interface DocumentsWanted {
+  readonly collection: string;
+  /** Record id → `_id`. */
+  readonly wanted: ReadonlyMap<string, SourceKey>;
+  /** The record id of an `_id`; undefined: it is none. */
+  readonly idOf: (key: unknown) => string | undefined;
+}
+
 /**
- * The document as the session's transaction sees it, or, without a session, as a majority has it.
- * "unreadable": there is one, but the driver can't decode it (a regular expression with flags BSON doesn't know).
+ * The documents under these `_id`s, by record id, as the session's transaction sees them, or, without a session, as a
+ * majority has them. What isn't there is left out.
  */
-export async function readDocument(
+export async function readDocuments(
   source: Source,
-  { collection, key }: DocumentKey,
+  { collection, wanted, idOf }: DocumentsWanted,
   session?: Session,
-): Promise<SourceDocument | "unreadable" | undefined> {
-  const options = session ? { session } : ({ readConcern: "majority" } as const);
-  const raw: unknown = await documents(source, collection).findOne({ _id: key }, { ...options, raw: true });
-  if (!(raw instanceof Uint8Array)) return undefined;
+): Promise<Map<string, Found>> {
+  const filter = { _id: { $in: [...wanted.values()] } };
+  const options = { ...readIn(session), raw: true, batchSize: wanted.size + 1 };
+  const found = new Map<string, Found>();
+  let hasStrangers = false;
+  for await (const raw of documents(source, collection).find(filter, options)) {
+    const document = decoded(source, raw);
+    const recordId = isReadable(document) ? idOf(document["_id"]) : undefined;
+    if (recordId !== undefined && wanted.has(recordId)) found.set(recordId, document);
+    else hasStrangers = true;
+  }
+  // Unreadable, or found because `_id`s are compared without case: only asked for alone is it known what was meant.
+  if (!hasStrangers) return found;
+  for (const [recordId, key] of wanted) {
+    if (!found.has(recordId)) found.set(recordId, await readAlone(source, { collection, key }, session));
+  }
+  return found;
+}
+
+async function readAlone(
+  source: Source,
+  { collection, key }: DocumentName,
+  session?: Session,
+): Promise<Found> {
+  const options = { ...readIn(session), raw: true };
+  const raw: unknown = await documents(source, collection).findOne({ _id: key }, options);
+  return raw === null ? undefined : decoded(source, raw);
+}
+
+function readIn(session: Session | undefined) {
+  return session ? { session } : ({ readConcern: "majority" } as const);
+}
+
+function decoded(source: Source, raw: unknown): Found {
+  invariant(raw instanceof Uint8Array, "a raw document is its bytes");
   try {
     const { enableUtf8Validation: utf8 = true, ...decoding } = source.readOptions;
     return BSON.deserialize(raw, { ...decoding, validation: { utf8 } });
@@ -77,54 +133,104 @@ export async function readDocument(
   }
 }
 
+/** Whether two reads of a document found the same, as BSON. */
+export function sameDocument(a: Found, b: Found): boolean {
+  if (!isReadable(a) || !isReadable(b)) return a === b;
+  return Buffer.compare(BSON.serialize(a), BSON.serialize(b)) === 0;
+}
+
+function isReadable(found: Found): found is SourceDocument {
+  return found !== undefined && found !== "unreadable";
+}
+
 /**
- * Writes the document in the session's transaction, which has read it before.
- * @throws DocumentRefused; the transaction is then over.
+ * Writes documents of one collection in the session's transaction, which has read them before: each once.
+ * Unique values that deletes free are free for changes, and those that changes free, for inserts.
+ * @throws DocumentRefused with the first refused; the transaction is then over.
  */
-export async function writeDocument(
+export async function writeDocuments(
   source: Source,
-  { collection, key }: DocumentKey,
-  write: DocumentWrite,
+  { collection, writes }: { readonly collection: string; readonly writes: readonly KeyedWrite[] },
   session: Session,
 ): Promise<void> {
+  const ordered = [...writes].sort((a, b) => RANK[a.write.kind] - RANK[b.write.kind]);
+  const inserted = ordered.filter(({ write }) => write.kind === "insert").length;
   try {
-    await perform(documents(source, collection), key, write, session);
+    const written = await performAll(documents(source, collection), ordered, session);
+    invariant(written.deletedCount + written.matchedCount + inserted === writes.length, "all had been read");
   } catch (error) {
-    const refusal = refusalOf(error);
-    throw refusal ? new DocumentRefused(refusal, error) : error;
+    throw refusedOr(error, collection, ordered);
   }
 }
 
-async function perform(
-  collection: Collection<{ _id: SourceKey }>,
-  key: SourceKey,
-  write: DocumentWrite,
+interface Written {
+  readonly deletedCount: number;
+  readonly matchedCount: number;
+}
+
+/** One alone isn't sent as a bulk: only then does the driver tell which unique index refused it. */
+async function performAll(
+  collection: Collection<KeyedDocument>,
+  writes: readonly KeyedWrite[],
   session: Session,
-): Promise<void> {
-  if (write.kind === "insert") {
-    await collection.insertOne({ ...write.document, _id: key }, { session });
-    return;
+): Promise<Written> {
+  const [only, ...others] = writes;
+  if (only === undefined || others.length > 0)
+    return await collection.bulkWrite(writes.map(operationOf), { session });
+  const { key, write } = only;
+  const none = { deletedCount: 0, matchedCount: 0 };
+  switch (write.kind) {
+    case "insert":
+      await collection.insertOne({ ...write.document, _id: key }, { session });
+      return none;
+    case "replace":
+      return { ...none, ...(await collection.replaceOne({ _id: key }, write.document, { session })) };
+    case "change":
+      return { ...none, ...(await collection.updateOne({ _id: key }, updateOf(write), { session })) };
+    case "delete":
+      return { ...none, ...(await collection.deleteOne({ _id: key }, { session })) };
   }
-  if (write.kind === "delete") {
-    const { deletedCount } = await collection.deleteOne({ _id: key }, { session });
-    invariant(deletedCount === 1, "the document deleted was read in the same transaction");
-    return;
+}
+
+const RANK = { delete: 0, change: 1, replace: 1, insert: 2 } as const;
+
+function operationOf({ key, write }: KeyedWrite): AnyBulkWriteOperation<KeyedDocument> {
+  const filter = { _id: key };
+  switch (write.kind) {
+    case "insert":
+      return { insertOne: { document: { ...write.document, _id: key } } };
+    case "replace":
+      return { replaceOne: { filter, replacement: { ...write.document, _id: key } } };
+    case "delete":
+      return { deleteOne: { filter } };
+    case "change":
+      return { updateOne: { filter, update: updateOf(write) } };
   }
-  const { set, unset } = write;
-  const update: UpdateFilter<Document> = {
+}
+
+function updateOf({ set, unset }: Extract<DocumentWrite, { kind: "change" }>): UpdateFilter<Document> {
+  return {
     ...(Object.keys(set).length > 0 && { $set: set }),
     ...(unset.length > 0 && { $unset: Object.fromEntries(unset.map((path) => [path, ""])) }),
   };
-  const { matchedCount } = await collection.updateOne({ _id: key }, update, { session });
-  invariant(matchedCount === 1, "the document changed was read in the same transaction");
 }
 
-function documents(source: Source, collection: string): Collection<{ _id: SourceKey }> {
-  return source.client.db(source.databaseName).collection(collection, { ...source.readOptions });
+/** What a write error amounts to, if it is about a document. */
+function refusedOr(error: unknown, collection: string, writes: readonly KeyedWrite[]): unknown {
+  if (!(error instanceof MongoServerError)) return error;
+  const refusal = refusalOf(error);
+  const refused = writes[indexOf(error)];
+  return refusal && refused ? new DocumentRefused(refusal, { collection, key: refused.key }, error) : error;
 }
 
-function refusalOf(error: unknown): Refusal | undefined {
-  if (!(error instanceof MongoServerError)) return undefined;
+/** Of the write an error is about. */
+function indexOf(error: MongoServerError): number {
+  if (!(error instanceof MongoBulkWriteError)) return 0;
+  const [first] = Array.isArray(error.writeErrors) ? error.writeErrors : [error.writeErrors];
+  return first?.index ?? -1;
+}
+
+function refusalOf(error: MongoServerError): Refusal | undefined {
   switch (classOf(error)) {
     case "duplicate-key":
       return { kind: "taken", keys: Object.keys(error["keyPattern"] ?? {}) };
@@ -133,4 +239,12 @@ function refusalOf(error: unknown): Refusal | undefined {
     default:
       return undefined;
   }
+}
+
+interface KeyedDocument {
+  _id: SourceKey;
+}
+
+function documents(source: Source, collection: string): Collection<KeyedDocument> {
+  return source.client.db(source.databaseName).collection(collection, { ...source.readOptions });
 }

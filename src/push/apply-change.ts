@@ -34,3 +34,26 @@ function withValue(
 function isNested(value: unknown): value is SourceDocument {
   return typeof value === "object" && value !== null;
 }
+
+/** The paths several changes touch, none of them inside another: no update may name both. */
+export function touchedPaths(changes: readonly DocumentChange[]): string[] {
+  const paths = new Set(changes.flatMap(({ set, unset }) => [...Object.keys(set), ...unset]));
+  return [...paths].filter((path) => !parentsOf(path).some((parent) => paths.has(parent)));
+}
+
+function parentsOf(path: string): string[] {
+  const parents: string[] = [];
+  for (let dot = path.indexOf("."); dot >= 0; dot = path.indexOf(".", dot + 1))
+    parents.push(path.slice(0, dot));
+  return parents;
+}
+
+/** Undefined: nothing is there. */
+export function valueAt(document: SourceDocument, path: string): unknown {
+  let value: unknown = document;
+  for (const key of path.split(".")) {
+    if (!isNested(value)) return undefined;
+    value = value[key];
+  }
+  return value;
+}

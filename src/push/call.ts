@@ -1,13 +1,14 @@
-// One call of PushMutations and what it works with: passed through the steps, changed by none but the budget of records.
+// One call of PushMutations, and the parts every call works with: passed through the steps, changed by none but the
+// call's budget of records.
 import type { Ledger } from "../ledger/ledger.ts";
-import { readGrants } from "../log/grants.ts";
 import type { Log } from "../log/log.ts";
 import type { Clock } from "../model/clock.ts";
 import type { Logger } from "../model/logger.ts";
 import type { Mutation } from "../model/mutation.ts";
-import { type Grants, mergeGrants, type Principal } from "../model/principal.ts";
+import type { Principal } from "../model/principal.ts";
 import type { RecordForm } from "../model/record-form.ts";
-import type { Session, Source } from "../mongo/source-document.ts";
+import type { SessionPool } from "../mongo/session-pool.ts";
+import type { Source } from "../mongo/source-document.ts";
 import type { Collection } from "../schema/collection.ts";
 import { isBeyondJson } from "../schema/json-limits.ts";
 import { recordToJson } from "../schema/record-json.ts";
@@ -22,15 +23,23 @@ export interface PushRequest {
   readonly recordForm: RecordForm["form"];
 }
 
-export interface Call {
+/** What pushing takes, whoever pushes. */
+export interface PushParts {
   readonly source: Source;
   readonly log: Log;
   readonly ledger: Ledger;
   readonly schema: Schema;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Those transactions run in. */
+  readonly sessions: SessionPool;
+  /** Bytes of one mutation. */
+  readonly mutationBytesMax: number;
+}
+
+export interface Call {
   readonly principal: Principal;
-  readonly request: PushRequest;
+  readonly recordForm: RecordForm["form"];
   readonly signal: AbortSignal;
   readonly budget: RecordBudget;
 }
@@ -43,24 +52,16 @@ export interface RecordBudget {
 /** Records attached to one response, at most, in their binary form: as much as a request may hold. */
 export const RECORD_BYTES_MAX = 4 * 2 ** 20;
 
-/** What the principal may see and write: by its claims, and by memberships as the transaction, or a majority, has them. */
-export async function currentGrants(call: Call, session?: Session): Promise<Grants> {
-  const { principal, schema } = call;
-  const fromMemberships = [...schema.collections.values()].some(({ grant }) => grant !== undefined);
-  if (!fromMemberships) return principal.claimGrants;
-  return mergeGrants(principal.claimGrants, await readGrants(call.log, principal.id, session));
-}
-
 /** The record in the form asked for; undefined when the response, or that form, can't hold it: it will come by the pull. */
 export function recordForCaller(
-  call: Call,
+  { budget, recordForm }: Call,
   collection: Collection,
   bytes: Uint8Array,
 ): RecordForm | undefined {
-  if (bytes.length > call.budget.bytesLeft) return undefined;
-  if (call.request.recordForm === "JSON" && isBeyondJson(collection, bytes)) return undefined;
-  call.budget.bytesLeft -= bytes.length;
-  return call.request.recordForm === "JSON"
+  if (bytes.length > budget.bytesLeft) return undefined;
+  if (recordForm === "JSON" && isBeyondJson(collection, bytes)) return undefined;
+  budget.bytesLeft -= bytes.length;
+  return recordForm === "JSON"
     ? { form: "JSON", json: recordToJson(collection, bytes) }
     : { form: "PROTO", bytes };
 }

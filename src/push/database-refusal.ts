@@ -1,17 +1,17 @@
 // What a client is told when the database itself refuses a write: a unique index, a validator, a size. Only what the
 // client may know: names of visible fields, never an index's or a validator's text.
+import type { Logger } from "../model/logger.ts";
 import type { DocumentRefused } from "../mongo/source-document.ts";
-import type { Call } from "./call.ts";
 import { type Decision, rejected } from "./decide.ts";
 import type { ReadMutation } from "./read-mutation.ts";
 import { Refused } from "./refused.ts";
 
 /** The decision a refusal of the database amounts to. */
-export function decisionOfRefusal(call: Call, read: ReadMutation, error: DocumentRefused): Decision {
+export function decisionOfRefusal(logger: Logger, read: ReadMutation, error: DocumentRefused): Decision {
   const { collection, mutation } = read;
   // Never the database's own words: they quote values of the record.
   const facts = { collection: collection.name, mutationId: mutation.mutationId, refusal: error.refusal };
-  call.logger.warn(facts, "the database refused a mutation");
+  logger.warn(facts, "the database refused a mutation");
   return rejected(refusedAs(read, error).rejection);
 }
 

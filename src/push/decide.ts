@@ -2,68 +2,87 @@
 // write. Pure: what is decided here is written, or recorded, in the same transaction. A record the principal can't see
 // is treated as absent, but for its id not being free; so is a document that is no record.
 import type { StoredConflict } from "../ledger/stored-receipt.ts";
+import type { MainEntry } from "../log/entry.ts";
 import { canRead, canWrite, type Grants } from "../model/principal.ts";
 import type { Rejection } from "../model/receipt.ts";
-import type { DocumentWrite, SourceDocument } from "../mongo/source-document.ts";
-import type { Collection, Field } from "../schema/collection.ts";
+import type { Found, SourceDocument } from "../mongo/source-document.ts";
 import { type EncodedRecord, encodeDocument } from "../schema/encode-document.ts";
-import { leafWrites } from "../schema/leaf-writes.ts";
 import { UnfitDocument } from "../schema/unfit-document.ts";
-import { applyChange, type DocumentChange } from "./apply-change.ts";
+import { applyChange } from "./apply-change.ts";
 import { encodeFit, refuseBrokenRules } from "./broken-rules.ts";
+import { changeOf } from "./change-of.ts";
+import type { DocumentStep } from "./fold.ts";
 import type { Intent } from "./intent.ts";
 import { differingFields, mergeFields } from "./merge-fields.ts";
 import type { ReadMutation } from "./read-mutation.ts";
 import { orRejection, Refused } from "./refused.ts";
+import { createStamps, writeStamps } from "./stamps.ts";
 
 export interface Decision {
   readonly outcome: "APPLIED" | "MERGED" | "CONFLICT" | "REJECTED";
   /** Undefined: nothing is to be written. */
-  readonly write: DocumentWrite | undefined;
+  readonly step: DocumentStep | undefined;
   readonly conflicts: readonly StoredConflict[];
   readonly recordAbsent: boolean;
   readonly rejection: Rejection | undefined;
-  /** MERGED: the record as written; CONFLICT: as it is; canonical bytes. */
+  /** MERGED: the record as it is now; CONFLICT: as it is; canonical bytes. */
   readonly record: Uint8Array | undefined;
 }
 
 /** A document as a principal sees it. */
-export type View =
-  | { readonly visible: false; readonly exists: boolean }
-  | { readonly visible: true; readonly document: SourceDocument; readonly encoded: EncodedRecord };
+export type View = { readonly visible: false; readonly exists: boolean } | Visible;
 
-type Visible = Extract<View, { visible: true }>;
+interface Visible {
+  readonly visible: true;
+  readonly document: SourceDocument;
+  readonly encoded: EncodedRecord;
+}
 
-/** @param document the one found under the record's key; undefined: none. */
+/** @param found the document under the record's key. */
 export function viewOf(
   { collection, recordId }: Pick<ReadMutation, "collection" | "recordId">,
-  document: SourceDocument | "unreadable" | undefined,
+  found: Found,
   grants: Grants,
 ): View {
-  if (document === undefined) return { visible: false, exists: false };
-  if (document === "unreadable") return { visible: false, exists: true };
+  if (found === undefined) return { visible: false, exists: false };
+  if (found === "unreadable") return { visible: false, exists: true };
   try {
-    const encoded = encodeDocument(collection, document);
+    const encoded = encodeDocument(collection, found);
     // Where `_id`s are compared without case, another document may be found.
     const visible = encoded.recordId === recordId && canRead(grants, encoded.scopes);
-    return visible ? { visible, document, encoded } : { visible, exists: true };
+    return visible ? { visible, document: found, encoded } : { visible, exists: true };
   } catch (error) {
     if (error instanceof UnfitDocument) return { visible: false, exists: true };
     throw error;
   }
 }
 
+/** What a decision is made by. */
+export interface Situation {
+  readonly grants: Grants;
+  readonly found: Found;
+  /** Of the record, if a version is expected and the log has one. */
+  readonly entry: MainEntry | undefined;
+  /** What a push deleted last of an absent record that an edit may bring back. */
+  readonly grave: SourceDocument | undefined;
+  /** For stamps. */
+  readonly nowMs: number;
+}
+
 /** Decides by what the transaction has read; never throws for what a client may have caused. */
-export function decide(read: ReadMutation, view: View, grants: Grants): Decision {
+export function decide(read: ReadMutation, situation: Situation): Decision {
   const { intent } = read;
+  const view = viewOf(read, situation.found, situation.grants);
   const decided = orRejection(() => {
     switch (intent.kind) {
       case "create":
-        return decideCreate(read, intent, { view, grants });
+        return decideCreate(read, intent, { ...situation, view });
       case "update":
-        return view.visible ? decideUpdate(read, intent, { view, grants }) : recordAbsent;
+        return view.visible
+          ? decideUpdate(read, intent, { ...situation, view })
+          : decideRevival(read, intent, { ...situation, view });
       case "delete":
-        return view.visible ? decideDelete(read, intent, { view, grants }) : applied(undefined);
+        return view.visible ? decideDelete(read, intent, { ...situation, view }) : applied(undefined);
     }
   });
   return "outcome" in decided ? decided : rejected(decided.rejection);
@@ -74,7 +93,7 @@ export function rejected(rejection: Rejection): Decision {
 }
 
 const nothing = {
-  write: undefined,
+  step: undefined,
   conflicts: [],
   recordAbsent: false,
   rejection: undefined,
@@ -82,20 +101,26 @@ const nothing = {
 } as const;
 const recordAbsent: Decision = { ...nothing, outcome: "CONFLICT", recordAbsent: true };
 
-function applied(write: DocumentWrite | undefined): Decision {
-  return { ...nothing, outcome: "APPLIED", write };
+function applied(step: DocumentStep | undefined): Decision {
+  return { ...nothing, outcome: "APPLIED", step };
 }
 
-interface Situation<V extends View> {
+function conflict({ encoded }: Visible, conflicts: readonly StoredConflict[]): Decision {
+  return { ...nothing, outcome: "CONFLICT", conflicts, record: encoded.bytes };
+}
+
+type Of<K extends Intent["kind"]> = Extract<Intent, { kind: K }>;
+
+interface Seen<V extends View> extends Situation {
   readonly view: V;
-  readonly grants: Grants;
 }
 
 function decideCreate(
   read: ReadMutation,
-  { document }: Extract<Intent, { kind: "create" }>,
-  { view, grants }: Situation<View>,
+  intent: Of<"create">,
+  { view, grants, nowMs }: Seen<View>,
 ): Decision {
+  const document = { ...intent.document, ...createStamps(read.collection, nowMs) };
   refuseUnlessWritable(grants, encodeFit(read, document));
   if (!view.visible) {
     if (view.exists) throw idTaken();
@@ -103,77 +128,87 @@ function decideCreate(
   }
   refuseUnlessWritable(grants, view.encoded);
   // What clients can't set may differ: they had no say in it.
-  const settable = read.collection.fields.filter(({ access }) => access === "READ_WRITE");
+  const settable = read.collection.fields.filter((field) => field.settable);
   const differing = differingFields(read.collection, settable, [document, view.document]);
   const conflicts = differing.map(({ field, a, b }) => ({ field, base: undefined, current: b, proposed: a }));
-  if (conflicts.length === 0) return applied(undefined);
-  return { ...nothing, outcome: "CONFLICT", conflicts, record: view.encoded.bytes };
+  return conflicts.length === 0 ? applied(undefined) : conflict(view, conflicts);
 }
 
-function decideUpdate(
-  read: ReadMutation,
-  intent: Extract<Intent, { kind: "update" }>,
-  { view, grants }: Situation<Visible>,
-): Decision {
+function decideUpdate(read: ReadMutation, intent: Of<"update">, situation: Seen<Visible>): Decision {
+  const { view, grants } = situation;
   refuseUnlessWritable(grants, view.encoded);
-  const { writes, conflicts } = mergeFields(read.collection, intent, view.document);
-  if (writes.length === 0) return applied(undefined);
-  const change = changeOf(read, intent, { writes, current: view.document });
-  if (change.unset.length === 0 && Object.keys(change.set).length === 0) return applied(undefined);
+  if (!isExpected(read, situation)) return conflict(view, []);
+  const { change, conflicts, isRejected } = edited(read, intent, situation);
+  if (isRejected) return conflict(view, conflicts);
+  if (change === undefined) {
+    return conflicts.length === 0
+      ? applied(undefined)
+      : { ...nothing, outcome: "MERGED", conflicts, record: view.encoded.bytes };
+  }
   const after = encodeFit(read, applyChange(view.document, change));
   refuseUnlessWritable(grants, after);
   refuseBrokenRules(read, { before: view.encoded, after });
-  const write = { kind: "change", ...change } as const;
+  const step = { kind: "change", ...change } as const;
   return conflicts.length === 0
-    ? applied(write)
-    : { ...nothing, outcome: "MERGED", write, conflicts, record: after.bytes };
+    ? applied(step)
+    : { ...nothing, outcome: "MERGED", step, conflicts, record: after.bytes };
+}
+
+/** An edit of a record that is absent: where edits win over deletes, it comes back as it was when deleted, edited. */
+function decideRevival(read: ReadMutation, intent: Of<"update">, situation: Seen<View>): Decision {
+  const { view, grants, grave } = situation;
+  const exists = !view.visible && view.exists;
+  if (exists || grave === undefined || read.mutation.expectedVersion !== 0) return recordAbsent;
+  const before = viewOf(read, grave, grants);
+  if (!before.visible) return recordAbsent;
+  refuseUnlessWritable(grants, before.encoded);
+  const { change, conflicts, isRejected } = edited(read, intent, { ...situation, view: before });
+  if (isRejected) return recordAbsent;
+  const { _id, ...document } = change ? applyChange(before.document, change) : before.document;
+  const after = encodeFit(read, document);
+  refuseUnlessWritable(grants, after);
+  refuseBrokenRules(read, { before: before.encoded, after });
+  const step = { kind: "insert", document } as const;
+  return { ...nothing, outcome: "MERGED", step, conflicts, record: after.bytes };
+}
+
+function edited(read: ReadMutation, intent: Of<"update">, { view, nowMs }: Seen<Visible>) {
+  const { collection } = read;
+  const { writes, conflicts, isRejected } = mergeFields(collection, intent, view.document);
+  const change = isRejected ? undefined : changeOf(collection, writes, view.document);
+  const stamped = change && { ...change, set: { ...change.set, ...writeStamps(collection, nowMs) } };
+  return { change: stamped, conflicts, isRejected };
 }
 
 /**
- * DELETE_WINS. A delete that gives the record as its client saw it and takes away edits the client had not seen is told
- * as MERGED, as any rule's decision is; there is no merged record to tell. Its conflicts keep in the ledger what was lost.
+ * A delete that gives the record as its client saw it and finds it edited since follows the collection's rule. What it
+ * took away or left is told as MERGED; the conflicts keep in the ledger what the client had not seen.
  */
-function decideDelete(
-  read: ReadMutation,
-  { base }: Extract<Intent, { kind: "delete" }>,
-  { view, grants }: Situation<Visible>,
-): Decision {
+function decideDelete(read: ReadMutation, { base }: Of<"delete">, situation: Seen<Visible>): Decision {
+  const { view, grants } = situation;
   refuseUnlessWritable(grants, view.encoded);
-  const write = { kind: "delete" } as const;
-  const visible = read.collection.fields.filter(({ access }) => access !== "HIDDEN");
-  const differing = base ? differingFields(read.collection, visible, [base, view.document]) : [];
+  if (!isExpected(read, situation)) return conflict(view, []);
+  const { fields, deletes } = read.collection;
+  const edits = fields.filter(({ access, stamp }) => access !== "HIDDEN" && stamp === undefined);
+  const differing = base ? differingFields(read.collection, edits, [base, view.document]) : [];
   const conflicts = differing.map(({ field, a, b }) => ({ field, base: a, current: b, proposed: undefined }));
-  return conflicts.length === 0 ? applied(write) : { ...nothing, outcome: "MERGED", write, conflicts };
-}
-
-interface Writes {
-  readonly writes: readonly Field[];
-  readonly current: SourceDocument;
-}
-
-function changeOf(
-  { collection }: ReadMutation,
-  intent: Extract<Intent, { kind: "update" }>,
-  { writes, current }: Writes,
-): DocumentChange {
-  const set: SourceDocument = {};
-  const unset: string[] = [];
-  for (const field of writes) {
-    if (field.oneof !== undefined) refuseBlockedOneof(collection, field.oneof, current);
-    const leaves = leafWrites(collection, field, intent.message, current);
-    if ("destroys" in leaves) throw destroys(field);
-    Object.assign(set, leaves.set);
-    unset.push(...leaves.unset);
+  const step = { kind: "delete" } as const;
+  if (conflicts.length === 0) return applied(step);
+  switch (deletes) {
+    case "DELETE_WINS":
+      return { ...nothing, outcome: "MERGED", step, conflicts };
+    case "EDIT_WINS":
+      return { ...nothing, outcome: "MERGED", conflicts, record: view.encoded.bytes };
+    case "REJECT":
+      return conflict(view, conflicts);
   }
-  return { set, unset };
 }
 
-/** Setting a member of a oneof clears the others: not if the one that is there isn't the client's to change. */
-function refuseBlockedOneof(collection: Collection, oneof: string, current: SourceDocument): void {
-  const blocks = ({ access, key, oneof: own }: Field) =>
-    own === oneof && access !== "READ_WRITE" && (current[key] ?? null) !== null;
-  if (!collection.fields.some(blocks)) return;
-  throw new Refused("FORBIDDEN", `the oneof ${oneof} holds a value clients can't change`);
+/** The log may lag behind the source, so its version alone proves nothing: the record must still be that version. */
+function isExpected({ mutation }: ReadMutation, { entry, view }: Seen<Visible>): boolean {
+  if (mutation.expectedVersion === 0) return true;
+  if (entry?.seq !== mutation.expectedVersion) return false;
+  return Buffer.compare(entry.record, view.encoded.bytes) === 0;
 }
 
 function refuseUnlessWritable(grants: Grants, { scopes }: EncodedRecord): void {
@@ -183,12 +218,4 @@ function refuseUnlessWritable(grants: Grants, { scopes }: EncodedRecord): void {
 
 function idTaken(): Refused {
   return new Refused("ID_TAKEN", "the record id isn't free: make another one");
-}
-
-function destroys(field: Field): Refused {
-  const advice = "change it where the whole document is at hand";
-  return new Refused(
-    "UNDECLARED_DATA",
-    `the write would destroy data in ${field.name} that the schema doesn't declare: ${advice}`,
-  );
 }

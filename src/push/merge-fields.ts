@@ -1,41 +1,94 @@
-// The three-way merge of an update, field by field and by value: base as the client saw it, current as the source has
-// it, proposed as the client wants it. The members of a oneof are one field. Default rule: LAST_WRITER, the last to reach
-// the server, told as a conflict where it overwrites what the client had not seen.
+// The three-way merge of an update: which of the fields it names it may write, and how. A field the source still has at
+// its base is written as proposed, without a look at its rule; the members of a oneof are one field.
+import { fromBinary, type Message } from "@bufbuild/protobuf";
+import { reflect } from "@bufbuild/protobuf/reflect";
 import type { StoredConflict } from "../ledger/stored-receipt.ts";
+import { invariant } from "../model/invariant.ts";
 import type { SourceDocument } from "../mongo/source-document.ts";
 import type { Collection, Field } from "../schema/collection.ts";
 import { encodeField } from "../schema/encode-document.ts";
 import type { Intent } from "./intent.ts";
+import { mergeUnit } from "./three-way.ts";
+
+type Update = Extract<Intent, { kind: "update" }>;
 
 export interface Merged {
-  /** To be written with the proposed values. */
-  readonly writes: readonly Field[];
+  readonly writes: readonly FieldWrite[];
+  /** The fields both sides had changed. */
   readonly conflicts: readonly StoredConflict[];
+  /** One of them forbids the whole update. */
+  readonly isRejected: boolean;
 }
 
-export function mergeFields(
-  collection: Collection,
-  intent: Extract<Intent, { kind: "update" }>,
-  current: SourceDocument,
-): Merged {
-  const writes: Field[] = [];
+export interface FieldWrite {
+  readonly field: Field;
+  /** Of the collection's message: what the field should be. */
+  readonly message: Message;
+}
+
+/** @throws Refused where a counter's sum is more than its field holds. */
+export function mergeFields(collection: Collection, update: Update, current: SourceDocument): Merged {
+  const writes: FieldWrite[] = [];
   const conflicts: StoredConflict[] = [];
-  const { base, document } = intent;
-  for (const unit of unitsOf(collection, intent)) {
-    const sides = unit.map((field) => ({
-      field: field.number,
-      base: base && encodeField(collection, field, base),
-      current: encodeField(collection, field, current),
-      proposed: encodeField(collection, field, document),
-    }));
-    const wanted = sides.some((side) => !equal(side.current, side.proposed));
-    const edited = sides.some((side) => side.base === undefined || !equal(side.base, side.proposed));
-    // A field named but left as it was on the client isn't an edit: what the source has since become stays.
-    if (!wanted || !edited) continue;
-    writes.push(...unit);
-    conflicts.push(...sides.filter((side) => side.base !== undefined && !equal(side.base, side.current)));
+  let isRejected = false;
+  for (const fields of unitsOf(collection, update)) {
+    const sides = sidesOf(collection, update, { fields, current });
+    const write = (message: Message) => writes.push(...fields.map((field) => ({ field, message })));
+    if (update.base === undefined) {
+      if (sides.some((side) => !equal(side.current, side.proposed))) write(update.message);
+    } else if (sides.every((side) => equal(side.base, side.proposed))) {
+      // Named but left as it was isn't an edit: what the source has since become stays.
+    } else if (sides.every((side) => equal(side.base, side.current))) write(update.message);
+    else {
+      const result = mergeBoth(collection, fields, sides);
+      if (result.isConflict) conflicts.push(...sides.filter((side) => !equal(side.base, side.current)));
+      isRejected ||= result.isRejected;
+      write(result.merged.message);
+    }
   }
-  return { writes, conflicts };
+  return { writes, conflicts, isRejected };
+}
+
+interface Side {
+  readonly field: number;
+  readonly base: Uint8Array;
+  readonly current: Uint8Array;
+  readonly proposed: Uint8Array;
+}
+
+interface UnitNow {
+  readonly fields: readonly Field[];
+  readonly current: SourceDocument;
+}
+
+function sidesOf(
+  collection: Collection,
+  { base = {}, document }: Update,
+  { fields, current }: UnitNow,
+): Side[] {
+  return fields.map((field) => ({
+    field: field.number,
+    base: encodeField(collection, field, base),
+    current: encodeField(collection, field, current),
+    proposed: encodeField(collection, field, document),
+  }));
+}
+
+function mergeBoth(collection: Collection, fields: readonly Field[], sides: readonly Side[]) {
+  const [first] = fields;
+  invariant(first, "a unit has a field");
+  const decoded = (side: (of: Side) => Uint8Array) => {
+    const bytes = Buffer.concat(sides.map(side));
+    return reflect(collection.message, fromBinary(collection.message, bytes));
+  };
+  return mergeUnit(
+    { fields: fields.map(({ shape }) => shape), rule: first.merge },
+    {
+      base: decoded(({ base }) => base),
+      current: decoded(({ current }) => current),
+      proposed: decoded(({ proposed }) => proposed),
+    },
+  );
 }
 
 export interface Difference {
@@ -67,10 +120,7 @@ function equal(a: Uint8Array, b: Uint8Array): boolean {
  * The fields named, each by itself; of a oneof that gets a member, all members clients can set together: setting one
  * clears the others, whether the client named them or not.
  */
-function unitsOf(
-  collection: Collection,
-  { fields, document }: Extract<Intent, { kind: "update" }>,
-): Field[][] {
+function unitsOf(collection: Collection, { fields, document }: Update): Field[][] {
   const units = new Map<string | Field, Field[]>();
   for (const field of fields) {
     const { oneof } = field;
@@ -78,9 +128,7 @@ function unitsOf(
       units.set(field, [field]);
       continue;
     }
-    const members = collection.fields.filter(
-      (member) => member.oneof === oneof && member.access === "READ_WRITE",
-    );
+    const members = collection.fields.filter((member) => member.oneof === oneof && member.settable);
     const isSet = members.some((member) => encodeField(collection, member, document).length > 0);
     units.set(oneof, isSet ? members : members.filter((member) => fields.includes(member)));
   }

@@ -4,151 +4,186 @@
 // To blame is every mutation refused by itself or by its receipt, or else the first one the transaction can't take: what
 // would come after that was never tried in the state it was meant for. That one's receipt is recorded: its client was
 // told that it isn't and won't be applied, so a copy of the request arriving later must not apply it.
-import { insertReceipt, ReceiptExists } from "../ledger/ledger.ts";
+import { insertReceipts, ReceiptExists } from "../ledger/ledger.ts";
 import { commitClockOf } from "../model/commit-clock.ts";
 import type { Receipt } from "../model/receipt.ts";
 import { SyncError } from "../model/sync-error.ts";
 import { DocumentRefused, type Session } from "../mongo/source-document.ts";
 import { runTransaction } from "../mongo/transaction.ts";
-import type { Call } from "./call.ts";
-import { decideIn, writeDecision } from "./commit-mutation.ts";
-import { decisionOfRefusal } from "./database-refusal.ts";
-import type { Decision } from "./decide.ts";
-import { type Prepared, prepare } from "./prepare.ts";
-import type { ReadMutation } from "./read-mutation.ts";
-import {
-  idReused,
-  receiptToStore,
-  tellDecision,
-  tellNotAttempted,
-  tellNow,
-  tellRejected,
-  tellStored,
-} from "./receipts.ts";
+import type { PushParts } from "./call.ts";
+import { tell, writeSettled } from "./commit.ts";
+import { viewOf } from "./decide.ts";
+import { type Facts, grantsOf, readFacts } from "./facts.ts";
+import { recordRefusal } from "./push-alone.ts";
+import { isDone, receiptToStore, tellNotAttempted, tellStored } from "./receipts.ts";
+import { createSettling, type Settlement, type Settling } from "./settle.ts";
+import { refOf, type Ticket } from "./ticket.ts";
 
-/** Runs of the request: a run ends early when a copy of one of its mutations gets a receipt meanwhile. */
+/** Runs of the request: one ends early when a copy of one of its mutations gets a receipt meanwhile, or records change. */
 const RUNS_MAX = 5;
 
-export async function pushAtomically(call: Call): Promise<Receipt[]> {
+/**
+ * Receipts in the tickets' order.
+ * @param isHopeless a mutation of the request is refused already: only what is known of the others is told.
+ */
+export async function pushAtomically(
+  parts: PushParts,
+  tickets: readonly Ticket[],
+  isHopeless: boolean,
+): Promise<Receipt[]> {
   for (let run = 1; run <= RUNS_MAX; run++) {
-    call.signal.throwIfAborted();
     try {
-      return await pushAll(call);
+      return await pushOrBlame(parts, tickets, isHopeless);
     } catch (error) {
-      if (!(error instanceof ReceiptExists)) throw error;
+      if (!(error instanceof ReceiptExists || error instanceof Overtaken)) throw error;
     }
   }
   throw new SyncError("CONTENTION", "copies of this request are being pushed at the same time; try again");
 }
 
-/** @throws ReceiptExists when a copy was faster: ask the ledger again. */
-async function pushAll(call: Call): Promise<Receipt[]> {
-  const steps = withoutRepeats(await prepare(call));
-  const settled = new Map<Step, Receipt>();
-  for (const step of steps) {
-    if (step.kind === "refused")
-      settled.set(step, tellRejected(step.mutation, step.recordId, step.rejection));
-    if (step.kind === "known") settled.set(step, await tellStored(call, step.read, step));
+async function pushOrBlame(
+  parts: PushParts,
+  tickets: readonly Ticket[],
+  isHopeless: boolean,
+): Promise<Receipt[]> {
+  try {
+    return await pushAll(parts, tickets, isHopeless ? recallAll : settleAll);
+  } catch (error) {
+    if (!(error instanceof DocumentRefused)) throw error;
   }
-  const todo = steps.flatMap((step) => (step.kind === "new" ? [step.read] : []));
-  const hopeless = ![...settled.values()].every(isDone);
-  const pushed = hopeless || todo.length === 0 ? new Map<string, Receipt>() : await commitAll(call, todo);
-  return steps.map((step) => settled.get(step) ?? receiptOf(step, pushed));
+  // Written together they may collide where one after the other they don't; and only so it is known who is to blame.
+  try {
+    return await pushAll(parts, tickets, settleInTurn);
+  } catch (error) {
+    if (!(error instanceof RefusedInTurn)) throw error;
+    const blamed = await recordRefusal(parts, error.ticket, error.cause);
+    return tickets.map((ticket) => (ticket === error.ticket ? blamed : tellNotAttempted(ticket.read)));
+  }
 }
 
-/** A second copy within the request, which the first's receipt will answer. */
-interface Repeat {
-  readonly kind: "repeat";
-  readonly read: ReadMutation;
-}
+/** Settles tickets in a transaction, and writes what comes of it. */
+type SettleAll = (parts: PushParts, tickets: readonly Ticket[], session: Session) => Promise<Settled>;
 
-type Step = Prepared | Repeat;
+/** By ticket; absent: not attempted. */
+type Settled = ReadonlyMap<Ticket, Settlement>;
 
-function withoutRepeats(prepared: readonly Prepared[]): Step[] {
-  const first = new Map<string, ReadMutation>();
-  return prepared.map((step) => {
-    if (step.kind !== "new") return step;
-    const { read } = step;
-    const { mutation, recordId, hash } = read;
-    const earlier = first.get(mutation.mutationId);
-    if (earlier === undefined) {
-      first.set(mutation.mutationId, read);
-      return step;
-    }
-    const isSame = Buffer.compare(earlier.hash, hash) === 0;
-    return isSame ? { kind: "repeat", read } : { kind: "refused", mutation, recordId, rejection: idReused };
+async function pushAll(parts: PushParts, tickets: readonly Ticket[], settle: SettleAll): Promise<Receipt[]> {
+  const { signal } = tickets[0]?.call ?? {};
+  const { result, operationTime } = await runTransaction(
+    parts.source.client,
+    (session) => settle(parts, tickets, session),
+    { ...(signal && { signal }), sessions: parts.sessions },
+  );
+  const committedAt = commitClockOf(operationTime);
+  return tickets.map((ticket) => {
+    const settlement = result.get(ticket);
+    return settlement ? tell(ticket, settlement, committedAt) : tellNotAttempted(ticket.read);
   });
 }
 
-function receiptOf(step: Step, pushed: ReadonlyMap<string, Receipt>): Receipt {
-  if (step.kind === "refused") return tellNotAttempted(step.mutation, step.recordId);
-  const { mutation, recordId } = step.read;
-  const receipt = pushed.get(mutation.mutationId);
-  if (receipt === undefined) return tellNotAttempted(mutation, recordId);
-  return step.kind === "repeat" ? { ...receipt, replayed: true } : receipt;
+async function recallAll(parts: PushParts, tickets: readonly Ticket[], session: Session): Promise<Settled> {
+  const facts = await readFacts(parts, tickets, session);
+  return recalled(tickets, createSettling(facts, parts.clock.nowMs()));
 }
 
-function isDone({ outcome }: Receipt): boolean {
-  return outcome === "APPLIED" || outcome === "MERGED";
+function recalled(tickets: readonly Ticket[], settling: Settling): Map<Ticket, Settlement> {
+  const known = new Map<Ticket, Settlement>();
+  for (const ticket of tickets) {
+    const settlement = settling.recall(ticket);
+    if (settlement) known.set(ticket, settlement);
+  }
+  return known;
 }
 
-/** Ends the transaction: this mutation isn't applied or merged. */
-class Blamed extends Error {
-  override readonly name = "Blamed";
-  readonly read: ReadMutation;
-  readonly decision: Decision;
+async function settleAll(parts: PushParts, tickets: readonly Ticket[], session: Session): Promise<Settled> {
+  const facts = await readFacts(parts, tickets, session);
+  const settling = createSettling(facts, parts.clock.nowMs());
+  const known = recalled(tickets, settling);
+  if ([...known].some(([ticket, settlement]) => !isFine(ticket, settlement))) return known;
+  const settled = new Map<Ticket, Settlement>();
+  for (const ticket of tickets) {
+    const settlement = settling.settle(ticket);
+    if (!isFine(ticket, settlement)) return await blame(parts, { ticket, settlement, known, facts }, session);
+    settled.set(ticket, settlement);
+  }
+  await writeSettled(parts, settling, session);
+  return settled;
+}
 
-  constructor(read: ReadMutation, decision: Decision, options?: ErrorOptions) {
-    super(`mutation ${read.mutation.mutationId} fails its request`, options);
-    this.read = read;
-    this.decision = decision;
+/** Written or known to have been. */
+function isFine(ticket: Ticket, settlement: Settlement): boolean {
+  switch (settlement.kind) {
+    case "refused":
+      return false;
+    case "decided":
+      return isDone(settlement.decision.outcome);
+    case "replayed":
+      return isDone(tellStored(ticket, settlement.replay, 0n).outcome);
   }
 }
 
-/** The receipts of all by mutation id, or that of the one to blame alone. */
-async function commitAll(call: Call, reads: readonly ReadMutation[]): Promise<Map<string, Receipt>> {
-  try {
-    const { result, operationTime } = await runTransaction(
-      call.source.client,
-      (session) => decideAll(call, reads, session),
-      { signal: call.signal },
-    );
-    const committedAt = commitClockOf(operationTime);
-    const receipts = result.map(([read, decision]) => tellDecision(call, read, decision, committedAt));
-    return new Map(receipts.map((receipt) => [receipt.mutationId, receipt]));
-  } catch (error) {
-    if (!(error instanceof Blamed)) throw error;
-    const receipt = await recordBlame(call, error);
-    return new Map([[receipt.mutationId, receipt]]);
-  }
+interface Blame {
+  readonly ticket: Ticket;
+  readonly settlement: Settlement;
+  readonly known: Settled;
+  readonly facts: Facts;
 }
 
-async function decideAll(
-  call: Call,
-  reads: readonly ReadMutation[],
+/** Of the whole transaction only this receipt is kept; the record told is the one without the edits that are undone. */
+async function blame(
+  parts: PushParts,
+  { ticket, settlement, known, facts }: Blame,
   session: Session,
-): Promise<Array<readonly [ReadMutation, Decision]>> {
-  const decided: Array<readonly [ReadMutation, Decision]> = [];
-  for (const read of reads) {
-    const decision = await decideIn(call, read, session);
-    if (decision.outcome === "CONFLICT" || decision.outcome === "REJECTED") throw new Blamed(read, decision);
-    try {
-      await writeDecision(call, read, decision, session);
-    } catch (error) {
-      throw error instanceof DocumentRefused ? blameOf(call, read, error) : error;
-    }
-    decided.push([read, decision]);
+): Promise<Settled> {
+  if (settlement.kind !== "decided") return new Map([...known, [ticket, settlement]]);
+  const { decision } = settlement;
+  await insertReceipts(parts.ledger, [receiptToStore(ticket, decision, parts.clock.nowMs())], session);
+  const view = viewOf(
+    ticket.read,
+    facts.documents.get(refOf(ticket)),
+    grantsOf(facts, ticket.call.principal),
+  );
+  const told =
+    view.visible && decision.record ? { record: view.encoded.bytes } : { record: undefined, conflicts: [] };
+  return new Map([...known, [ticket, { kind: "decided", decision: { ...decision, ...told } }]]);
+}
+
+/** Ends the transaction: the request is to be run again from the start. */
+class Overtaken extends Error {
+  override readonly name = "Overtaken";
+}
+
+/** Ends the transaction: the database doesn't take this one. */
+class RefusedInTurn extends Error {
+  override readonly name = "RefusedInTurn";
+  readonly ticket: Ticket;
+  override readonly cause: DocumentRefused;
+
+  constructor(ticket: Ticket, cause: DocumentRefused) {
+    super(`mutation ${ticket.read.mutation.mutationId} fails its request`);
+    this.ticket = ticket;
+    this.cause = cause;
   }
-  return decided;
 }
 
-function blameOf(call: Call, read: ReadMutation, cause: DocumentRefused): Blamed {
-  return new Blamed(read, decisionOfRefusal(call, read, cause), { cause });
-}
-
-/** What the transaction saw includes edits that are now undone: the record told is read anew. */
-async function recordBlame(call: Call, { read, decision }: Blamed): Promise<Receipt> {
-  await insertReceipt(call.ledger, receiptToStore(call, read, decision));
-  const told = tellDecision(call, read, { ...decision, record: undefined }, 0n);
-  return decision.record ? { ...told, ...(await tellNow(call, read, decision.conflicts)) } : told;
+/** Each is written before the next is read. */
+async function settleInTurn(
+  parts: PushParts,
+  tickets: readonly Ticket[],
+  session: Session,
+): Promise<Settled> {
+  const all = new Map<Ticket, Settlement>();
+  for (const ticket of tickets) {
+    const facts = await readFacts(parts, [ticket], session);
+    const settling = createSettling(facts, parts.clock.nowMs());
+    const settlement = settling.settle(ticket);
+    if (!isFine(ticket, settlement)) throw new Overtaken("the records have changed since the run before");
+    all.set(ticket, settlement);
+    try {
+      await writeSettled(parts, settling, session);
+    } catch (error) {
+      throw error instanceof DocumentRefused ? new RefusedInTurn(ticket, error) : error;
+    }
+  }
+  return all;
 }

@@ -1,5 +1,6 @@
 // Push: a client's mutations reach the source exactly once, each with a lasting receipt. Replay check, access, validation,
-// merge and write of a mutation are one transaction; nothing here tells pull: what is written comes back by the log.
+// merge and write of a mutation are one transaction, shared by what arrives together; nothing here tells pull: what is
+// written comes back by the log.
 import type { Ledger } from "../ledger/ledger.ts";
 import type { Log } from "../log/log.ts";
 import type { Clock } from "../model/clock.ts";
@@ -9,12 +10,14 @@ import type { Principal } from "../model/principal.ts";
 import type { Receipt } from "../model/receipt.ts";
 import { SyncError } from "../model/sync-error.ts";
 import { classOf } from "../mongo/error-class.ts";
+import type { SessionPool } from "../mongo/session-pool.ts";
 import type { Source } from "../mongo/source-document.ts";
 import { sourceReadOptions } from "../schema/bson-value.ts";
 import type { Schema } from "../schema/schema.ts";
-import { type Call, type PushRequest, RECORD_BYTES_MAX } from "./call.ts";
-import { pushAtomically } from "./push-atomically.ts";
-import { pushEach } from "./push-each.ts";
+import { type Call, type PushParts, type PushRequest, RECORD_BYTES_MAX } from "./call.ts";
+import { ALONE_MAX, GROUPS_MAX, Pusher } from "./pusher.ts";
+import { readAll } from "./read-all.ts";
+import { type Submission, type SubmittedUnit, submissionOf, work } from "./submission.ts";
 
 export interface PushOptions {
   readonly client: Source["client"];
@@ -24,6 +27,10 @@ export interface PushOptions {
   readonly schema: Schema;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Of `PUSH_SESSIONS`; the caller closes it, after push. */
+  readonly sessions: SessionPool;
+  /** Default 1 MiB. */
+  readonly mutationBytesMax?: number;
 }
 
 export interface PushResult {
@@ -36,41 +43,65 @@ export interface PushResult {
 export interface Push {
   /**
    * Succeeds whatever became of each mutation. Sent again after any error, what was committed is replayed.
-   * The signal is obeyed between transactions and before a commit; a commit on its way is waited for.
-   * @throws SyncError INVALID_REQUEST, CONTENTION, DATABASE_UNAVAILABLE or DEADLINE_EXCEEDED; the signal's reason if
-   * that is a SyncError.
+   * When the signal aborts, what hasn't been begun is not; what is on its way is committed or not, and told no more.
+   * @throws SyncError INVALID_REQUEST, OVERLOADED, CONTENTION, DATABASE_UNAVAILABLE, SHUTTING_DOWN or
+   * DEADLINE_EXCEEDED; the signal's reason if that is a SyncError.
    */
   pushMutations(principal: Principal, request: PushRequest, signal: AbortSignal): Promise<PushResult>;
+  /** Takes nothing more, and ends when all that was taken is pushed. */
+  close(): Promise<void>;
 }
 
 export const MUTATIONS_PER_REQUEST_MAX = 1000;
+export const MUTATION_BYTES_MAX = 2 ** 20;
+/** Transactions at once, at most. */
+export const PUSH_SESSIONS = GROUPS_MAX + ALONE_MAX;
 const RETRY_AFTER_MS = 500;
 
 export function createPush(options: PushOptions): Push {
-  const { client, sourceDb, ...shared } = options;
+  const { client, sourceDb, mutationBytesMax = MUTATION_BYTES_MAX, ...shared } = options;
   const source: Source = { client, databaseName: sourceDb, readOptions: sourceReadOptions };
+  const parts: PushParts = { ...shared, source, mutationBytesMax };
+  const pusher = new Pusher<SubmittedUnit>(work(parts));
   return {
     async pushMutations(principal, request, signal) {
       const count = request.mutations.length;
       if (count === 0 || count > MUTATIONS_PER_REQUEST_MAX) {
         throw new SyncError("INVALID_REQUEST", `a request takes 1 to ${MUTATIONS_PER_REQUEST_MAX} mutations`);
       }
-      const call: Call = {
-        ...shared,
-        source,
-        principal,
-        request,
-        signal,
-        budget: { bytesLeft: RECORD_BYTES_MAX },
-      };
       try {
-        const receipts = await (request.atomic ? pushAtomically(call) : pushEach(call));
+        signal.throwIfAborted();
+        const budget = { bytesLeft: RECORD_BYTES_MAX };
+        const call: Call = { principal, recordForm: request.recordForm, signal, budget };
+        const submission = submissionOf(readAll(parts, call, request.mutations), call, request.atomic);
+        const receipts = await submitted(pusher, submission, signal);
         return { receipts, commitClock: highest(receipts) };
       } catch (error) {
         throw failureOf(error, signal);
       }
     },
+    close: () => pusher.close(),
   };
+}
+
+async function submitted(
+  pusher: Pusher<SubmittedUnit>,
+  submission: Submission,
+  signal: AbortSignal,
+): Promise<readonly Receipt[]> {
+  const { units } = submission;
+  const stop = () => {
+    pusher.remove(new Set(units));
+    submission.fail(signal.reason);
+  };
+  submission.onFailure(() => pusher.remove(new Set(units)));
+  if (units.length > 0) pusher.add(units);
+  signal.addEventListener("abort", stop, { once: true });
+  try {
+    return await submission.receipts;
+  } finally {
+    signal.removeEventListener("abort", stop);
+  }
 }
 
 function highest(receipts: readonly Receipt[]): CommitClock {

@@ -3,22 +3,22 @@
 import type { StoredConflict, StoredReceipt } from "../ledger/stored-receipt.ts";
 import type { CommitClock } from "../model/commit-clock.ts";
 import type { Mutation } from "../model/mutation.ts";
-import type { FieldConflict, Receipt, Rejection } from "../model/receipt.ts";
-import { readDocument } from "../mongo/source-document.ts";
+import type { FieldConflict, Outcome, Receipt, Rejection } from "../model/receipt.ts";
 import type { Collection } from "../schema/collection.ts";
-import { type Call, currentGrants, recordForCaller } from "./call.ts";
-import { type Decision, viewOf } from "./decide.ts";
+import { recordForCaller } from "./call.ts";
+import type { Decision, View } from "./decide.ts";
 import type { ReadMutation } from "./read-mutation.ts";
+import type { Ticket } from "./ticket.ts";
 
 /** The receipt to keep of what was decided. */
-export function receiptToStore(call: Call, read: ReadMutation, decision: Decision): StoredReceipt {
+export function receiptToStore({ call, read }: Ticket, decision: Decision, atMs: number): StoredReceipt {
   const { mutation, intent } = read;
   const { outcome, recordAbsent, conflicts, rejection } = decision;
   return {
     mutationId: mutation.mutationId,
     principal: call.principal.id,
     device: call.principal.device,
-    atMs: call.clock.nowMs(),
+    atMs,
     madeAtMs: mutation.madeAtMs,
     collection: read.collection.name,
     recordId: read.recordId,
@@ -32,18 +32,13 @@ export function receiptToStore(call: Call, read: ReadMutation, decision: Decisio
   };
 }
 
-/** The receipt of what this call has decided and committed. */
-export function tellDecision(
-  call: Call,
-  read: ReadMutation,
-  decision: Decision,
-  committedAt: CommitClock,
-): Receipt {
+/** The receipt of what has just been decided and committed. */
+export function tellDecision({ call, read }: Ticket, decision: Decision, committedAt: CommitClock): Receipt {
   const { outcome, recordAbsent, rejection, record } = decision;
   return {
     ...blank(read.mutation, read.recordId),
     outcome,
-    commitClock: outcome === "APPLIED" || outcome === "MERGED" ? committedAt : 0n,
+    commitClock: isDone(outcome) ? committedAt : 0n,
     record: record && recordForCaller(call, read.collection, record),
     recordAbsent,
     conflicts: namedConflicts(read.collection, decision.conflicts),
@@ -51,42 +46,41 @@ export function tellDecision(
   };
 }
 
+export interface Replay {
+  readonly stored: StoredReceipt;
+  /** The record as the caller sees it now. */
+  readonly view: View;
+}
+
 /**
  * The receipt the ledger has. To any but its principal, or for other content, nothing but that the id is taken.
- * @param readAt operation time of the majority read that found it.
+ * @param knownAt a time by which it had been committed.
  */
-export async function tellStored(
-  call: Call,
-  read: ReadMutation,
-  { stored, readAt }: { readonly stored: StoredReceipt; readonly readAt: CommitClock },
-): Promise<Receipt> {
-  if (stored.principal !== call.principal.id || Buffer.compare(stored.hash, read.hash) !== 0) {
-    return tellRejected(read.mutation, read.recordId, idReused);
-  }
+export function tellStored(ticket: Ticket, { stored, view }: Replay, knownAt: CommitClock): Receipt {
+  const { call, read } = ticket;
+  if (!isSameMutation(ticket, stored)) return tellRejected(read.mutation, read.recordId, idReused);
   const { outcome, recordAbsent, rejection } = stored;
   const told = {
     ...blank(read.mutation, read.recordId),
     outcome,
-    commitClock: outcome === "APPLIED" || outcome === "MERGED" ? readAt : 0n,
+    commitClock: isDone(outcome) ? knownAt : 0n,
     replayed: true,
     recordAbsent,
     rejection,
   };
   const hasMore = !recordAbsent && (outcome === "MERGED" || outcome === "CONFLICT");
-  return hasMore ? { ...told, ...(await tellNow(call, read, stored.conflicts)) } : told;
+  if (!hasMore || !view.visible) return told;
+  const record = recordForCaller(call, read.collection, view.encoded.bytes);
+  return { ...told, record, conflicts: namedConflicts(read.collection, stored.conflicts) };
 }
 
-/** The record as it is now, and these conflicts, as far as the caller may see the record now. */
-export async function tellNow(
-  call: Call,
-  read: ReadMutation,
-  conflicts: readonly StoredConflict[],
-): Promise<Pick<Receipt, "record" | "conflicts">> {
-  const document = await readDocument(call.source, { collection: read.collection.name, key: read.key });
-  const view = viewOf(read, document, await currentGrants(call));
-  if (!view.visible) return { record: undefined, conflicts: [] };
-  const record = recordForCaller(call, read.collection, view.encoded.bytes);
-  return { record, conflicts: namedConflicts(read.collection, conflicts) };
+/** Whether a receipt is of this mutation, pushed by the same principal. */
+export function isSameMutation({ call, read }: Ticket, stored: StoredReceipt): boolean {
+  return stored.principal === call.principal.id && Buffer.compare(stored.hash, read.hash) === 0;
+}
+
+export function isDone(outcome: Outcome): boolean {
+  return outcome === "APPLIED" || outcome === "MERGED";
 }
 
 /** Refused without a trace in the ledger. */
@@ -100,7 +94,10 @@ export const idReused: Rejection = {
   violations: [],
 };
 
-export function tellNotAttempted(mutation: Mutation, recordId: string): Receipt {
+export function tellNotAttempted({
+  mutation,
+  recordId,
+}: Pick<ReadMutation, "mutation" | "recordId">): Receipt {
   return { ...blank(mutation, recordId), outcome: "NOT_ATTEMPTED" };
 }
 

@@ -1,58 +1,97 @@
 // What a mutation is refused for by itself, whatever the database holds: collections and fields clients may not write,
-// edits that name nothing, records that break the team's rules from the start. Judged after the ledger was asked, so
-// that a mutation applied before such a rule came is still told its receipt; never recorded, since it would be refused
-// the same way again.
+// edits that name nothing or can't be merged, records that break the team's rules from the start. Counts only if the
+// ledger doesn't know the mutation, so that one applied before such a rule came is still told its receipt; never
+// recorded, since it would be refused the same way again.
 import type { CommitClock } from "../model/commit-clock.ts";
 import type { Principal } from "../model/principal.ts";
+import type { Rejection } from "../model/receipt.ts";
+import type { Field, Merge } from "../schema/collection.ts";
+import type { FieldShape, MessageShape } from "../schema/shape.ts";
 import { encodeFit, refuseBrokenRules } from "./broken-rules.ts";
 import type { ReadMutation } from "./read-mutation.ts";
-import { Refused } from "./refused.ts";
+import { orRejection, Refused } from "./refused.ts";
 
-/**
- * @param floor of the ledger, read after the mutation was looked up there.
- * @throws Refused EXPIRED, FORBIDDEN, INVALID or UNSUPPORTED.
- */
-export function refuseIntent(read: ReadMutation, principal: Principal, floor: CommitClock): void {
-  refuseExpired(read, floor);
+/** Why it is refused: FORBIDDEN, INVALID or TOO_LARGE; undefined: it isn't. */
+export function refusalOf(read: ReadMutation, principal: Principal): Rejection | undefined {
+  const judged = orRejection(() => {
+    refuseIntent(read, principal);
+    return undefined;
+  });
+  return judged?.rejection;
+}
+
+function refuseIntent(read: ReadMutation, principal: Principal): void {
   const { mutation, collection, intent } = read;
   if (principal.id === "") throw new Refused("FORBIDDEN", "send a token: callers without one can't write");
   if (!collection.writable) {
     throw new Refused("FORBIDDEN", `clients can't write the collection "${collection.name}"`);
   }
-  if (mutation.expectedVersion !== 0) throw refusedVersion(read);
-  const readOnly = intent.fields.find(({ access }) => access !== "READ_WRITE");
-  if (readOnly) throw new Refused("FORBIDDEN", `clients can't set the field ${readOnly.name}`);
-  if (intent.kind === "update" && intent.fields.length === 0) {
-    throw new Refused(
-      "INVALID",
-      "the update names no changed field: list them in `changed` (PROTO) or as keys (JSON)",
+  const unsettable = intent.fields.find(({ settable }) => !settable);
+  if (unsettable) throw refusedField(unsettable);
+  if (intent.kind === "create") {
+    if (mutation.expectedVersion !== 0) throw invalid(VERSION_OF_CREATE);
+    refuseBrokenRules(read, { before: undefined, after: encodeFit(read, intent.document) });
+  }
+  if (intent.kind !== "update") return;
+  if (intent.fields.length === 0) throw invalid(NOTHING_NAMED);
+  if (intent.base !== undefined) return;
+  const baseless = intent.fields.find(({ merge, shape }) => needsBase(shape, merge));
+  if (baseless) {
+    throw invalid(
+      `send \`base\`: ${baseless.name} merges by what you changed (COUNTER, SET), not by what you send`,
     );
   }
-  if (intent.kind === "create")
-    refuseBrokenRules(read, { before: undefined, after: encodeFit(read, intent.document) });
+}
+
+/** Whether it, or a field of the messages in it, merges by the difference the client made. */
+function needsBase({ value, cardinality }: FieldShape, merge: Merge | undefined): boolean {
+  if (merge === "COUNTER" || merge === "SET") return true;
+  if (value.kind !== "message" || cardinality !== "explicit") return false;
+  return singleMessages(value.shape).some(({ fields }) =>
+    fields.some((field) => field.merge === "COUNTER" || field.merge === "SET"),
+  );
+}
+
+/** The message and those it holds singly, each once. */
+function singleMessages(shape: MessageShape): MessageShape[] {
+  const found = new Set([shape]);
+  for (const { fields } of found) {
+    for (const { value, cardinality } of fields) {
+      if (value.kind === "message" && cardinality === "explicit") found.add(value.shape);
+    }
+  }
+  return [...found];
+}
+
+const VERSION_OF_CREATE =
+  "a create takes no expected_version: it requires already that there is no such record";
+const NOTHING_NAMED = "the update names no changed field: list them in `changed` (PROTO) or as keys (JSON)";
+
+function refusedField({ name, stamp }: Field): Refused {
+  const why = stamp
+    ? `the server sets the field ${name}: leave it out`
+    : `clients can't set the field ${name}`;
+  return new Refused("FORBIDDEN", why);
+}
+
+function invalid(description: string): Refused {
+  return new Refused("INVALID", description);
 }
 
 /**
+ * @param floor of the ledger, in the snapshot in which the mutation wasn't found there.
  * A mutation is EXPIRED if it may have been applied so long ago that its receipt is gone: first sent by a client that
  * had seen nothing as late as the floor. 0 (never expires) and a clock later than now (no client was ever told it)
  * are taken alike: such a mutation is known again for as long as receipts are kept.
  */
-function refuseExpired({ mutation }: ReadMutation, floor: CommitClock): void {
-  if (mutation.madeAfter === 0n || mutation.madeAfter >= floor) return;
-  throw new Refused(
-    "EXPIRED",
-    "it can't be known any more whether this was applied when first sent: pull, and if need be make it anew, with a new id",
-  );
+export function expiryOf({ mutation }: ReadMutation, floor: CommitClock): Rejection | undefined {
+  if (mutation.madeAfter === 0n || mutation.madeAfter >= floor) return undefined;
+  return expired;
 }
 
-function refusedVersion({ intent }: ReadMutation): Refused {
-  return intent.kind === "create"
-    ? new Refused(
-        "INVALID",
-        "a create takes no expected_version: it requires already that there is no such record",
-      )
-    : new Refused(
-        "UNSUPPORTED",
-        "this server doesn't check expected_version yet: send 0, and the values in `base`",
-      );
-}
+const expired: Rejection = {
+  reason: "EXPIRED",
+  description:
+    "it can't be known any more whether this was applied when first sent: pull, and if need be make it anew, with a new id",
+  violations: [],
+};

@@ -109,9 +109,9 @@ test("push: aborted during the second mutation → the first stays, the second i
     },
     sleep: () => Promise.resolve(),
   };
-  const { log, ledger, schema, database } = fixture;
+  const { log, ledger, schema, database, sessions } = fixture;
   const { client, sourceDb } = database;
-  const push = createPush({ client, sourceDb, log, ledger, schema, clock, logger: silentLogger });
+  const push = createPush({ client, sourceDb, log, ledger, schema, clock, logger: silentLogger, sessions });
   const all = [create("abort-1", ofAna), create("abort-2", ofAna), create("abort-3", ofAna)];
   const aborted = send({ ...fixture, push }, all, { signal: abort.signal });
   await expect(aborted).rejects.toMatchObject({ reason: "DEADLINE_EXCEEDED" });

@@ -6,6 +6,7 @@ import type { Collection, Document } from "mongodb";
 import { compileProtos } from "../../src/generate/compile-protos.ts";
 import { type Ledger, openLedger } from "../../src/ledger/ledger.ts";
 import { type Log, openLog } from "../../src/log/log.ts";
+import { realClock } from "../../src/main.ts";
 import type { Clock } from "../../src/model/clock.ts";
 import type { Logger } from "../../src/model/logger.ts";
 import { silentLogger } from "../../src/model/logger.ts";
@@ -13,8 +14,9 @@ import type { Mutation, MutationKind } from "../../src/model/mutation.ts";
 import type { Principal } from "../../src/model/principal.ts";
 import type { Receipt } from "../../src/model/receipt.ts";
 import type { JsonObject, RecordForm } from "../../src/model/record-form.ts";
+import { openSessionPool, type SessionPool } from "../../src/mongo/session-pool.ts";
 import type { PushRequest } from "../../src/push/call.ts";
-import { createPush, type Push, type PushResult } from "../../src/push/push.ts";
+import { createPush, PUSH_SESSIONS, type Push, type PushResult } from "../../src/push/push.ts";
 import { readSchema, type Schema } from "../../src/schema/schema.ts";
 import { grantsOfClaims } from "../../src/schema/scopes.ts";
 import { type TestDatabase, testDatabase } from "../support/mongo.ts";
@@ -27,6 +29,7 @@ export interface PushFixture {
   readonly log: Log;
   readonly ledger: Ledger;
   readonly push: Push;
+  readonly sessions: SessionPool;
   /** The time by the node's clock; a test may move it. */
   readonly time: { nowMs: number };
   readonly notes: Collection<Document & { _id: string }>;
@@ -49,9 +52,21 @@ export async function pushFixture(
   const clock: Clock = { nowMs: () => time.nowMs, sleep: () => Promise.resolve() };
   const log = await openLog(client, tidemarkDb);
   const ledger = await openLedger(client, tidemarkDb);
-  const parts = { client, sourceDb, log, ledger, schema: await pushSchema(), clock };
+  const sessions = await openSessionPool({
+    client,
+    db: log.db,
+    clock: realClock,
+    nodeId: "test",
+    size: PUSH_SESSIONS,
+  });
+  const parts = { client, sourceDb, log, ledger, schema: await pushSchema(), clock, sessions };
   const push = createPush({ ...parts, logger: options.logger ?? silentLogger });
-  return { ...parts, database, push, time, notes: database.source.collection("notes"), close: database.drop };
+  const close = async () => {
+    await push.close();
+    await sessions.close();
+    await database.drop();
+  };
+  return { ...parts, database, push, time, notes: database.source.collection("notes"), close };
 }
 
 export async function principal(id: string, claims: Record<string, unknown> = {}): Promise<Principal> {
