@@ -3,6 +3,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { invariant } from "./model/invariant.ts";
+import { MUTATION_BYTES_MAX } from "./model/mutation.ts";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -75,6 +76,12 @@ const settings = {
     fallback: 90,
     min: 1,
     max: 3_650,
+  }),
+  mutationBytesMax: integer("MUTATION_BYTES_MAX", {
+    meaning: "Bytes the records of one mutation may have; a larger one is REJECTED.",
+    fallback: MUTATION_BYTES_MAX,
+    min: 1_024,
+    max: 4 * 2 ** 20,
   }),
   tombstoneDays: integer("TOMBSTONE_DAYS", {
     meaning: "How long removes are kept: a client away for longer starts over.",

@@ -93,6 +93,7 @@ export async function startTidemark(config: Config, options: StartOptions): Prom
     version: packageVersion(),
     receiptDays: config.receiptDays,
     tombstoneDays: config.tombstoneDays,
+    mutationBytesMax: config.mutationBytesMax,
     corsOrigins: config.corsOrigins,
     limits: { ...listenerDefaults, connectionsMax: config.connectionsMax },
     waitingFor: () => waitingFor,
@@ -162,7 +163,17 @@ async function startServices({ config, schema, client, clock, logger, parts }: S
   parts.add("ingest", () => ingest.close());
   parts.add("upkeep", startUpkeep({ ledger, clock, logger }));
   const sessions = await startSessions({ client, log, clock, config, parts });
-  const push = createPush({ client, sourceDb, log, ledger, schema, clock, logger, sessions });
+  const push = createPush({
+    client,
+    sourceDb,
+    log,
+    ledger,
+    schema,
+    clock,
+    logger,
+    sessions,
+    mutationBytesMax: config.mutationBytesMax,
+  });
   parts.add("push", () => push.close());
   const receipts = createPastReceipts({ client, sourceDb, log, ledger, schema });
   return { log, ingest, pull, push, receipts };

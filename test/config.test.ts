@@ -41,6 +41,7 @@ test("config: dev mode alone → an embedded demo, reachable from this machine o
     dataFolder: ".tidemark",
     receiptDays: 90,
     tombstoneDays: 30,
+    mutationBytesMax: 1_048_576,
     corsOrigins: ["*"],
     logLevel: "info",
   });

@@ -20,6 +20,7 @@ export interface EdgeOptions {
   readonly version: string;
   readonly receiptDays: number;
   readonly tombstoneDays: number;
+  readonly mutationBytesMax: number;
   /** Origins whose pages may call; `*`: all. */
   readonly corsOrigins: readonly string[];
   readonly limits: ListenerLimits;

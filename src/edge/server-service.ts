@@ -1,6 +1,7 @@
 // ServerService: what the server is and allows. Needs no token, so it says nothing personal.
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { ServerService } from "#gen/tidemark/v1/server_service_pb.js";
+import { MUTATION_FIELDS_MAX } from "../push/mutation-size.ts";
 import { MUTATIONS_PER_REQUEST_MAX } from "../push/push.ts";
 import type { Schema } from "../schema/schema.ts";
 
@@ -9,6 +10,7 @@ export interface ServerFacts {
   readonly receiptDays: number;
   readonly tombstoneDays: number;
   readonly requestBytesMax: number;
+  readonly mutationBytesMax: number;
 }
 
 /** As the contract's rules say. */
@@ -26,6 +28,8 @@ export function createServerService(schema: Schema, facts: ServerFacts): Service
       limits: {
         mutationsPerRequestMax: MUTATIONS_PER_REQUEST_MAX,
         requestBytesMax: BigInt(facts.requestBytesMax),
+        mutationBytesMax: BigInt(facts.mutationBytesMax),
+        mutationFieldsMax: MUTATION_FIELDS_MAX,
         batchBytesMax: BATCH_BYTES_MAX,
         receiptDays: facts.receiptDays,
         tombstoneDays: facts.tombstoneDays,

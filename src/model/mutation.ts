@@ -4,6 +4,9 @@ import type { CommitClock } from "./commit-clock.ts";
 import type { RecordForm } from "./record-form.ts";
 import type { Seq } from "./seq.ts";
 
+/** Bytes the records of one mutation may have, unless set otherwise. */
+export const MUTATION_BYTES_MAX = 2 ** 20;
+
 export interface Mutation {
   /** A UUID the client made. */
   readonly mutationId: string;

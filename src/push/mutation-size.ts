@@ -1,25 +1,41 @@
-// How large a mutation may be: bytes of its records, as they were sent.
+// How large a mutation may be: bytes of its records, as they were sent, and fields they name.
 import type { Mutation } from "../model/mutation.ts";
 import type { RecordForm } from "../model/record-form.ts";
 import { Refused } from "./refused.ts";
 
+/** Top-level fields of one record, as the contract has it for `Update.changed`. */
+export const MUTATION_FIELDS_MAX = 1000;
+
 /**
- * Returns its size.
- * @throws Refused TOO_LARGE, naming limit and size.
+ * Returns its size in bytes.
+ * @throws Refused TOO_LARGE, naming the limit, its value, and what was sent.
  */
 export function refuseTooLarge({ kind }: Mutation, bytesMax: number): number {
+  const records = recordsOf(kind);
+  for (const record of records) {
+    const fields = record.form === "JSON" ? Object.keys(record.json).length : 0;
+    if (fields > MUTATION_FIELDS_MAX) {
+      throw tooLarge(kind.case, "mutation_fields_max", `${fields} fields, more than ${MUTATION_FIELDS_MAX}`);
+    }
+  }
+  const bytes = records.reduce((sum, record) => sum + sizeOf(record), 0);
+  if (bytes > bytesMax)
+    throw tooLarge(kind.case, "mutation_bytes_max", `${bytes} bytes, more than ${bytesMax}`);
+  return bytes;
+}
+
+function recordsOf(kind: Mutation["kind"]): RecordForm[] {
   const record = kind.case === "delete" ? undefined : kind.record;
   const base = kind.case === "create" ? undefined : kind.base;
-  const bytes = sizeOf(record) + sizeOf(base);
-  if (bytes <= bytesMax) return bytes;
-  const message = `the mutation's records have ${bytes} bytes, and mutation_bytes_max is ${bytesMax}: shorten them`;
-  throw new Refused("TOO_LARGE", message, {
-    violations: [{ path: kind.case, ruleId: "mutation_bytes_max", message }],
-  });
+  return [record, base].filter((form) => form !== undefined);
 }
 
 /** JSON counts as its text. */
-function sizeOf(record: RecordForm | undefined): number {
-  if (record === undefined) return 0;
+function sizeOf(record: RecordForm): number {
   return record.form === "PROTO" ? record.bytes.length : Buffer.byteLength(JSON.stringify(record.json));
+}
+
+function tooLarge(path: string, limit: string, facts: string): Refused {
+  const message = `the mutation has ${facts} (${limit}): make it smaller`;
+  return new Refused("TOO_LARGE", message, { violations: [{ path, ruleId: limit, message }] });
 }

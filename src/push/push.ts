@@ -6,6 +6,7 @@ import type { Log } from "../log/log.ts";
 import type { Clock } from "../model/clock.ts";
 import type { CommitClock } from "../model/commit-clock.ts";
 import type { Logger } from "../model/logger.ts";
+import { MUTATION_BYTES_MAX } from "../model/mutation.ts";
 import type { Principal } from "../model/principal.ts";
 import type { Receipt } from "../model/receipt.ts";
 import { SyncError } from "../model/sync-error.ts";
@@ -29,7 +30,6 @@ export interface PushOptions {
   readonly logger: Logger;
   /** Of `PUSH_SESSIONS`; the caller closes it, after push. */
   readonly sessions: SessionPool;
-  /** Default 1 MiB. */
   readonly mutationBytesMax?: number;
 }
 
@@ -53,7 +53,6 @@ export interface Push {
 }
 
 export const MUTATIONS_PER_REQUEST_MAX = 1000;
-export const MUTATION_BYTES_MAX = 2 ** 20;
 /** Transactions at once, at most. */
 export const PUSH_SESSIONS = GROUPS_MAX + ALONE_MAX;
 const RETRY_AFTER_MS = 500;

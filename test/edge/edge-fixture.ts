@@ -20,6 +20,7 @@ import type { Frame } from "../../src/frames/frame.ts";
 import { loadDescriptorSet } from "../../src/generate/load-descriptor-set.ts";
 import type { Clock } from "../../src/model/clock.ts";
 import type { Logger } from "../../src/model/logger.ts";
+import { SyncError } from "../../src/model/sync-error.ts";
 import { readSchema, type Schema } from "../../src/schema/schema.ts";
 
 export const SECRET = "edge-test-secret-of-forty-characters-....";
@@ -60,6 +61,7 @@ export interface Started {
 export interface Script {
   readonly pull?: Partial<EdgeParts["pull"]>;
   readonly push?: Partial<EdgeParts["push"]>;
+  readonly receipts?: Partial<EdgeParts["receipts"]>;
   readonly authenticate?: EdgeParts["authenticate"];
   readonly schema?: Schema;
   readonly limits?: Partial<ListenerLimits>;
@@ -77,6 +79,7 @@ export async function startEdge(script: Script = {}): Promise<Started> {
     version: "0.0.0-test",
     receiptDays: 90,
     tombstoneDays: 30,
+    mutationBytesMax: 1_048_576,
     corsOrigins: script.corsOrigins ?? ["*"],
     limits: { ...listenerDefaults, ...script.limits },
     waitingFor: () => (script.closed ? ["the database"] : []),
@@ -103,6 +106,11 @@ export async function scriptedParts(script: Script): Promise<EdgeParts> {
       ...script.pull,
     },
     push: { pushMutations: async () => ({ receipts: [], commitClock: 0n }), ...script.push },
+    receipts: {
+      getReceipt: () => Promise.reject(new SyncError("NOT_FOUND", "no receipt")),
+      listReceipts: async () => ({ entries: [], nextPageToken: "" }),
+      ...script.receipts,
+    },
   };
 }
 

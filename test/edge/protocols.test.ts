@@ -231,6 +231,8 @@ test.each(transportNames)("server info: %s, no token → collections and limits"
       batchBytesMax: 2_097_152n,
       receiptDays: 90,
       tombstoneDays: 30,
+      mutationBytesMax: 1_048_576n,
+      mutationFieldsMax: 1000,
     },
   });
 });

@@ -153,6 +153,20 @@ export declare type Limits = Message<"tidemark.v1.Limits"> & {
    * @generated from field: int32 tombstone_days = 5;
    */
   tombstoneDays: number;
+
+  /**
+   * Bytes the records of one mutation may have.
+   *
+   * @generated from field: int64 mutation_bytes_max = 6;
+   */
+  mutationBytesMax: bigint;
+
+  /**
+   * Fields one record of a mutation may name.
+   *
+   * @generated from field: int32 mutation_fields_max = 7;
+   */
+  mutationFieldsMax: number;
 };
 
 /**

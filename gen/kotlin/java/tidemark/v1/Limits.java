@@ -210,6 +210,82 @@ public  final class Limits extends
     tombstoneDays_ = 0;
   }
 
+  public static final int MUTATION_BYTES_MAX_FIELD_NUMBER = 6;
+  private long mutationBytesMax_;
+  /**
+   * <pre>
+   * Bytes the records of one mutation may have.
+   * </pre>
+   *
+   * <code>int64 mutation_bytes_max = 6 [json_name = "mutationBytesMax"];</code>
+   * @return The mutationBytesMax.
+   */
+  @java.lang.Override
+  public long getMutationBytesMax() {
+    return mutationBytesMax_;
+  }
+  /**
+   * <pre>
+   * Bytes the records of one mutation may have.
+   * </pre>
+   *
+   * <code>int64 mutation_bytes_max = 6 [json_name = "mutationBytesMax"];</code>
+   * @param value The mutationBytesMax to set.
+   */
+  private void setMutationBytesMax(long value) {
+    
+    mutationBytesMax_ = value;
+  }
+  /**
+   * <pre>
+   * Bytes the records of one mutation may have.
+   * </pre>
+   *
+   * <code>int64 mutation_bytes_max = 6 [json_name = "mutationBytesMax"];</code>
+   */
+  private void clearMutationBytesMax() {
+
+    mutationBytesMax_ = 0L;
+  }
+
+  public static final int MUTATION_FIELDS_MAX_FIELD_NUMBER = 7;
+  private int mutationFieldsMax_;
+  /**
+   * <pre>
+   * Fields one record of a mutation may name.
+   * </pre>
+   *
+   * <code>int32 mutation_fields_max = 7 [json_name = "mutationFieldsMax"];</code>
+   * @return The mutationFieldsMax.
+   */
+  @java.lang.Override
+  public int getMutationFieldsMax() {
+    return mutationFieldsMax_;
+  }
+  /**
+   * <pre>
+   * Fields one record of a mutation may name.
+   * </pre>
+   *
+   * <code>int32 mutation_fields_max = 7 [json_name = "mutationFieldsMax"];</code>
+   * @param value The mutationFieldsMax to set.
+   */
+  private void setMutationFieldsMax(int value) {
+    
+    mutationFieldsMax_ = value;
+  }
+  /**
+   * <pre>
+   * Fields one record of a mutation may name.
+   * </pre>
+   *
+   * <code>int32 mutation_fields_max = 7 [json_name = "mutationFieldsMax"];</code>
+   */
+  private void clearMutationFieldsMax() {
+
+    mutationFieldsMax_ = 0;
+  }
+
   public static tidemark.v1.Limits parseFrom(
       java.nio.ByteBuffer data)
       throws com.google.protobuf.InvalidProtocolBufferException {
@@ -511,6 +587,86 @@ public  final class Limits extends
       return this;
     }
 
+    /**
+     * <pre>
+     * Bytes the records of one mutation may have.
+     * </pre>
+     *
+     * <code>int64 mutation_bytes_max = 6 [json_name = "mutationBytesMax"];</code>
+     * @return The mutationBytesMax.
+     */
+    @java.lang.Override
+    public long getMutationBytesMax() {
+      return instance.getMutationBytesMax();
+    }
+    /**
+     * <pre>
+     * Bytes the records of one mutation may have.
+     * </pre>
+     *
+     * <code>int64 mutation_bytes_max = 6 [json_name = "mutationBytesMax"];</code>
+     * @param value The mutationBytesMax to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMutationBytesMax(long value) {
+      copyOnWrite();
+      instance.setMutationBytesMax(value);
+      return this;
+    }
+    /**
+     * <pre>
+     * Bytes the records of one mutation may have.
+     * </pre>
+     *
+     * <code>int64 mutation_bytes_max = 6 [json_name = "mutationBytesMax"];</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMutationBytesMax() {
+      copyOnWrite();
+      instance.clearMutationBytesMax();
+      return this;
+    }
+
+    /**
+     * <pre>
+     * Fields one record of a mutation may name.
+     * </pre>
+     *
+     * <code>int32 mutation_fields_max = 7 [json_name = "mutationFieldsMax"];</code>
+     * @return The mutationFieldsMax.
+     */
+    @java.lang.Override
+    public int getMutationFieldsMax() {
+      return instance.getMutationFieldsMax();
+    }
+    /**
+     * <pre>
+     * Fields one record of a mutation may name.
+     * </pre>
+     *
+     * <code>int32 mutation_fields_max = 7 [json_name = "mutationFieldsMax"];</code>
+     * @param value The mutationFieldsMax to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMutationFieldsMax(int value) {
+      copyOnWrite();
+      instance.setMutationFieldsMax(value);
+      return this;
+    }
+    /**
+     * <pre>
+     * Fields one record of a mutation may name.
+     * </pre>
+     *
+     * <code>int32 mutation_fields_max = 7 [json_name = "mutationFieldsMax"];</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMutationFieldsMax() {
+      copyOnWrite();
+      instance.clearMutationFieldsMax();
+      return this;
+    }
+
     // @@protoc_insertion_point(builder_scope:tidemark.v1.Limits)
   }
   @java.lang.Override
@@ -532,10 +688,12 @@ public  final class Limits extends
             "batchBytesMax_",
             "receiptDays_",
             "tombstoneDays_",
+            "mutationBytesMax_",
+            "mutationFieldsMax_",
           };
           java.lang.String info =
-              "\u0000\u0005\u0000\u0000\u0001\u0005\u0005\u0000\u0000\u0000\u0001\u0004\u0002\u0002" +
-              "\u0003\u0002\u0004\u0004\u0005\u0004";
+              "\u0000\u0007\u0000\u0000\u0001\u0007\u0007\u0000\u0000\u0000\u0001\u0004\u0002\u0002" +
+              "\u0003\u0002\u0004\u0004\u0005\u0004\u0006\u0002\u0007\u0004";
           return newMessageInfo(DEFAULT_INSTANCE, info, objects);
       }
       case GET_DEFAULT_INSTANCE: {

@@ -59,4 +59,24 @@ public interface LimitsOrBuilder extends
    * @return The tombstoneDays.
    */
   int getTombstoneDays();
+
+  /**
+   * <pre>
+   * Bytes the records of one mutation may have.
+   * </pre>
+   *
+   * <code>int64 mutation_bytes_max = 6 [json_name = "mutationBytesMax"];</code>
+   * @return The mutationBytesMax.
+   */
+  long getMutationBytesMax();
+
+  /**
+   * <pre>
+   * Fields one record of a mutation may name.
+   * </pre>
+   *
+   * <code>int32 mutation_fields_max = 7 [json_name = "mutationFieldsMax"];</code>
+   * @return The mutationFieldsMax.
+   */
+  int getMutationFieldsMax();
 }

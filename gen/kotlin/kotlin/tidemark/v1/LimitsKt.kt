@@ -156,6 +156,56 @@ public object LimitsKt {
     public fun clearTombstoneDays() {
       _builder.clearTombstoneDays()
     }
+
+    /**
+     * ```
+     * Bytes the records of one mutation may have.
+     * ```
+     *
+     * `int64 mutation_bytes_max = 6 [json_name = "mutationBytesMax"];`
+     */
+    public var mutationBytesMax: kotlin.Long
+      @kotlin.jvm.JvmName("getMutationBytesMax")
+        get() = _builder.mutationBytesMax
+      @kotlin.jvm.JvmName("setMutationBytesMax")
+        set(value) {
+        _builder.mutationBytesMax = value
+      }
+    /**
+     * ```
+     * Bytes the records of one mutation may have.
+     * ```
+     *
+     * `int64 mutation_bytes_max = 6 [json_name = "mutationBytesMax"];`
+     */
+    public fun clearMutationBytesMax() {
+      _builder.clearMutationBytesMax()
+    }
+
+    /**
+     * ```
+     * Fields one record of a mutation may name.
+     * ```
+     *
+     * `int32 mutation_fields_max = 7 [json_name = "mutationFieldsMax"];`
+     */
+    public var mutationFieldsMax: kotlin.Int
+      @kotlin.jvm.JvmName("getMutationFieldsMax")
+        get() = _builder.mutationFieldsMax
+      @kotlin.jvm.JvmName("setMutationFieldsMax")
+        set(value) {
+        _builder.mutationFieldsMax = value
+      }
+    /**
+     * ```
+     * Fields one record of a mutation may name.
+     * ```
+     *
+     * `int32 mutation_fields_max = 7 [json_name = "mutationFieldsMax"];`
+     */
+    public fun clearMutationFieldsMax() {
+      _builder.clearMutationFieldsMax()
+    }
   }
 }
 public inline fun tidemark.v1.Limits.copy(block: `tidemark.v1`.LimitsKt.Dsl.() -> kotlin.Unit): tidemark.v1.Limits =
