@@ -18,7 +18,12 @@ const TTL_SECONDS_MAX = 365 * 86_400;
 
 export const tokenCommand: Command = {
   help: HELP,
-  options: { ttl: { type: "string" }, claims: { type: "string" }, service: { type: "boolean" }, json: { type: "boolean" } },
+  options: {
+    ttl: { type: "string" },
+    claims: { type: "string" },
+    service: { type: "boolean" },
+    json: { type: "boolean" },
+  },
   run: printToken,
 };
 

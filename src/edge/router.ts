@@ -2,14 +2,17 @@
 import { type ConnectRouter, createConnectRouter } from "@connectrpc/connect";
 import { compressionGzip } from "@connectrpc/connect-node";
 import { Health } from "#gen/grpc/health/v1/health_pb.js";
+import { ReceiptService } from "#gen/tidemark/v1/receipt_service_pb.js";
 import { ServerService } from "#gen/tidemark/v1/server_service_pb.js";
 import { SyncService } from "#gen/tidemark/v1/sync_service_pb.js";
 import type { Authenticate } from "../access/authenticate.ts";
 import type { Pull } from "../pull/pull.ts";
+import type { PastReceipts } from "../push/past-receipts.ts";
 import type { Push } from "../push/push.ts";
 import type { Schema } from "../schema/schema.ts";
 import { createGate, translateErrors } from "./gate.ts";
 import { createHealth } from "./health.ts";
+import { createReceiptService } from "./receipt-service.ts";
 import { addReflection } from "./reflection.ts";
 import { createServerService, type ServerFacts } from "./server-service.ts";
 import type { Serving } from "./serving.ts";
@@ -21,6 +24,7 @@ export interface EdgeParts {
   readonly authenticate: Authenticate;
   readonly pull: Pick<Pull, "pullChanges" | "listChanges" | "drain">;
   readonly push: Pick<Push, "pushMutations">;
+  readonly receipts: PastReceipts;
 }
 
 export interface RouterOptions extends EdgeParts {
@@ -39,7 +43,7 @@ const NEVER_BYTES = 0xffff_ffff;
 
 export function createRouter(options: RouterOptions): ConnectRouter {
   const { schema, serving, authenticate, retryAfterMs } = options;
-  const guarded = new Set([SyncService.typeName]);
+  const guarded = new Set([SyncService.typeName, ReceiptService.typeName]);
   const router = createConnectRouter({
     acceptCompression: [compressionGzip],
     readMaxBytes: REQUEST_BYTES_MAX,
@@ -53,8 +57,9 @@ export function createRouter(options: RouterOptions): ConnectRouter {
   router.rpc(SyncService.method.pullChanges, sync.pullChanges, { compressMinBytes: NEVER_BYTES });
   router.rpc(SyncService.method.listChanges, sync.listChanges);
   router.rpc(SyncService.method.pushMutations, sync.pushMutations);
+  router.service(ReceiptService, createReceiptService(options.receipts));
   router.service(ServerService, createServerService(schema, options.facts));
-  const services = [SyncService, ServerService, Health];
+  const services = [SyncService, ReceiptService, ServerService, Health];
   const names = services.map(({ typeName }) => typeName);
   router.service(Health, createHealth(serving, names));
   addReflection(router, services, schema.files);

@@ -22,7 +22,12 @@ const healthOf = (url: string) => createClient(Health, createGrpcTransport({ bas
 test("health: serving → so for the whole and each service, without a token; unknown → NOT_FOUND", async () => {
   const { url } = await startEdge();
   const health = healthOf(url);
-  for (const service of ["", "tidemark.v1.SyncService", "tidemark.v1.ServerService"]) {
+  for (const service of [
+    "",
+    "tidemark.v1.SyncService",
+    "tidemark.v1.ReceiptService",
+    "tidemark.v1.ServerService",
+  ]) {
     expect((await health.check({ service })).status).toBe(Status.SERVING);
   }
   await expect(health.check({ service: "nothing" })).rejects.toMatchObject({ code: Code.NotFound });
@@ -86,7 +91,13 @@ test("drain: a new call on a connection still open → UNAVAILABLE, SHUTTING_DOW
     // The drain begins while the first of two pipelined calls is on its way in.
     authenticate: () => {
       closing = edge.close(10_000);
-      return Promise.resolve({ id: "ana", claimGrants: new Map(), device: "", expiresAtMs: undefined });
+      return Promise.resolve({
+        id: "ana",
+        claimGrants: new Map(),
+        device: "",
+        isService: false,
+        expiresAtMs: undefined,
+      });
     },
   });
   const socket = connect(port, "127.0.0.1");
@@ -167,6 +178,7 @@ test("reflection: the team's schema → shown without hidden fields and rules", 
           "grpc.health.v1.Health",
           "grpc.reflection.v1.ServerReflection",
           "grpc.reflection.v1alpha.ServerReflection",
+          "tidemark.v1.ReceiptService",
           "tidemark.v1.ServerService",
           "tidemark.v1.SyncService",
         ].map((name) => ({ name })),
