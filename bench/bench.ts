@@ -37,6 +37,9 @@ export interface RunningServer {
 export class Bench {
   readonly client: MongoClient;
   readonly items: Collection<Item>;
+  readonly uri: string;
+  readonly sourceDb = SOURCE;
+  readonly logDb = LOG;
   readonly progress: (line: string) => void;
   readonly #folder: string;
   readonly #mongo: EmbeddedMongo;
@@ -46,6 +49,7 @@ export class Bench {
     this.#folder = folder;
     this.#mongo = mongo;
     this.progress = progress;
+    this.uri = mongo.uri;
     this.client = new MongoClient(mongo.uri);
     this.items = this.client.db(SOURCE).collection<Item>("items");
   }
@@ -75,6 +79,11 @@ export class Bench {
     return performance.now() - startMs;
   }
 
+  /** Documents of the demo's schema. */
+  async insertTodos(todos: readonly { _id: string }[]): Promise<void> {
+    await this.client.db(SOURCE).collection<{ _id: string }>("todos").insertMany(todos, { ordered: false });
+  }
+
   /** Sets `count` of items 0 … n-1, distinct keys, in bulk writes of 1,000; resolves with the ms it took. */
   async updateItems(n: number, value: number): Promise<number> {
     const startMs = performance.now();
@@ -87,7 +96,8 @@ export class Bench {
     return performance.now() - startMs;
   }
 
-  async startServer(): Promise<RunningServer> {
+  /** @param schema the folder of its .proto files; default: that of items. */
+  async startServer(schema = join(import.meta.dirname, "proto")): Promise<RunningServer> {
     const port = await freePort();
     const url = `http://127.0.0.1:${port}`;
     const server = spawn(process.execPath, [join(import.meta.dirname, "../src/cli/tidemark.ts"), "serve"], {
@@ -98,7 +108,7 @@ export class Bench {
         MONGODB_URI: this.#mongo.uri,
         MONGODB_DB: SOURCE,
         TIDEMARK_DB: LOG,
-        TIDEMARK_SCHEMA: join(import.meta.dirname, "proto"),
+        TIDEMARK_SCHEMA: schema,
         TIDEMARK_TOKEN_SECRET: SECRET,
         LOG_LEVEL: "error",
       },

@@ -9,10 +9,12 @@ import type { Measured, Row } from "./row.ts";
 import { catchUp } from "./rows/catch-up.ts";
 import { live } from "./rows/live.ts";
 import { load } from "./rows/load.ts";
+import { push } from "./rows/push.ts";
+import { pushOverGrpc } from "./rows/push-grpc.ts";
 import { tail } from "./rows/tail.ts";
 import { markdownTable } from "./table.ts";
 
-const ROWS: readonly Row[] = [load, catchUp, tail, live];
+const ROWS: readonly Row[] = [load, catchUp, tail, live, push, pushOverGrpc];
 const README = join(import.meta.dirname, "README.md");
 const MARKS = /(<!-- table -->\n)[\s\S]*(<!-- \/table -->)/;
 
