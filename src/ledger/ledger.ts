@@ -54,6 +54,7 @@ export async function openLedger(
     { key: receiptIndexes.device, ...options },
     { key: receiptIndexes.record, ...options },
   ]);
+  await ledger.graves.createIndex({ at: 1 });
   return ledger;
 }
 
@@ -156,7 +157,7 @@ function clockOf(stored: FloorDocument["clock"]): CommitClock {
 }
 
 /**
- * Deletes the receipts older than the ledger's days, raising the floor first. Returns how many went. A clock ahead of
+ * Deletes the receipts, and graves, older than the ledger's days, raising the floor first. Returns how many receipts went. A clock ahead of
  * the database's counts as the database's: a floor raised into the future would never come back.
  */
 export async function expireReceipts(ledger: Ledger, nowMs: number): Promise<number> {
@@ -168,6 +169,7 @@ export async function expireReceipts(ledger: Ledger, nowMs: number): Promise<num
     { upsert: true },
   );
   const { deletedCount } = await ledger.receipts.deleteMany({ at: { $lt: new Date(beforeMs) } });
+  await ledger.graves.deleteMany({ at: { $lt: new Date(beforeMs) } });
   return deletedCount;
 }
 
