@@ -34,6 +34,11 @@ const COMMANDS: readonly Entry[] = [
     load: async () => (await import("./token.ts")).tokenCommand,
   },
   {
+    name: "why",
+    summary: "explain one record: what it is, and what became of every mutation of it",
+    load: async () => (await import("./why.ts")).whyCommand,
+  },
+  {
     name: "generate",
     summary: "write client code for a schema",
     load: async () => (await import("./generate.ts")).generateCommand,

@@ -21,16 +21,7 @@ export interface Log {
 
 /** Makes indexes and the first state where they are missing. */
 export async function openLog(client: MongoClient, databaseName: string): Promise<Log> {
-  const db = client.db(databaseName, { writeConcern: { w: "majority" } });
-  const log: Log = {
-    client,
-    db,
-    entries: db.collection("entries"),
-    states: db.collection("state"),
-    grants: db.collection("grants"),
-    feedSets: db.collection("feedsets"),
-    quarantine: db.collection("quarantine"),
-  };
+  const log = logIn(client, databaseName);
   await Promise.all([
     log.entries.createIndexes([
       { key: { feeds: 1, seq: 1 } },
@@ -43,6 +34,20 @@ export async function openLog(client: MongoClient, databaseName: string): Promis
   ]);
   await insertFirstState(log);
   return log;
+}
+
+/** The log for reading: nothing is made where something is missing. */
+export function logIn(client: MongoClient, databaseName: string): Log {
+  const db = client.db(databaseName, { writeConcern: { w: "majority" } });
+  return {
+    client,
+    db,
+    entries: db.collection("entries"),
+    states: db.collection("state"),
+    grants: db.collection("grants"),
+    feedSets: db.collection("feedsets"),
+    quarantine: db.collection("quarantine"),
+  };
 }
 
 /** The state as a majority of nodes has it, or as of the session's snapshot. */

@@ -60,10 +60,11 @@ describe("cli: commands", () => {
   it("no command → the list of them", async () => {
     const { out, code } = await tidemark([]);
     expect(code).toBe(0);
-    for (const name of ["dev", "serve", "pull", "token", "generate"]) expect(out).toContain(`\n  ${name}`);
+    for (const name of ["dev", "serve", "pull", "token", "why", "generate"])
+      expect(out).toContain(`\n  ${name}`);
   });
 
-  it.each(["dev", "serve", "pull", "token", "generate"])("%s --help → its usage", async (name) => {
+  it.each(["dev", "serve", "pull", "token", "why", "generate"])("%s --help → its usage", async (name) => {
     const { out, code } = await tidemark([name, "--help"]);
     expect({ code, usage: out.includes(`Usage: tidemark ${name}`) }).toEqual({ code: 0, usage: true });
   });

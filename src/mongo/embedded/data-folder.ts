@@ -55,7 +55,7 @@ export async function writeRemembered(folder: DataFolder, remembered: Remembered
 }
 
 /** The arguments that make a mongod recognisable as the folder's. */
-export function dbPathArgs(folder: DataFolder): readonly string[] {
+export function dbPathArgs(folder: Pick<DataFolder, "dbPath">): readonly string[] {
   return ["--dbpath", folder.dbPath, "--nounixsocket"];
 }
 
@@ -85,8 +85,8 @@ export function inUse(folder: DataFolder, by: string): Error {
   return new Error(`The data folder ${folder.path} is in use by ${by}: stop it, or choose another folder`);
 }
 
-/** MongoDB leaves its pid in its lock file while it runs, and after a crash. */
-async function runningMongod(folder: DataFolder): Promise<number | undefined> {
+/** The pid of the folder's mongod, whoever started it. MongoDB leaves it in its lock file, also after a crash. */
+export async function runningMongod(folder: Pick<DataFolder, "dbPath">): Promise<number | undefined> {
   const lock = await readFile(join(folder.dbPath, "mongod.lock"), "utf8").catch(() => "");
   const pid = Number.parseInt(lock, 10);
   if (!(pid > 0)) return undefined;
