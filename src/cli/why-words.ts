@@ -124,8 +124,9 @@ function mergedSentence({ deletes }: Collection, { kind, conflicts }: LedgerEntr
       ? "kept, for it had been edited since, and an edit wins over a delete"
       : "deleted, and with it edits the client had not seen";
   }
-  return conflicts.length > 0
-    ? "both sides had changed"
+  if (conflicts.length > 0) return "both sides had changed";
+  return deletes === "EDIT_WINS"
+    ? "the record had been deleted, and came back, for an edit wins over a delete"
     : "the edit met one the client had not seen, and a rule decided";
 }
 
