@@ -35,8 +35,9 @@ function noted(id: string, fields: Record<string, unknown> = {}): Promise<unknow
   return fixture.notes.insertOne({ _id: id, title: "tea", ownerId: "ana", ...fields });
 }
 
-test("atomic: all in order, later ones seeing earlier ones → one commit clock, one transaction", async () => {
+test("atomic: all in order, later ones seeing earlier ones → one commit clock, one transaction, one write per record", async () => {
   await noted("a-1");
+  await noted("a-3");
   const stream = fixture.notes.watch();
   await stream.tryNext();
   const { receipts, commitClock } = await atomically([
@@ -44,12 +45,23 @@ test("atomic: all in order, later ones seeing earlier ones → one commit clock,
     update("a-1", { title: "three" }, { title: "two" }),
     create("a-2", { ...ofAna, email: "a-2" }),
     remove("a-1", { title: "three", ownerId: "ana" }),
+    update("a-3", { title: "two" }, { title: "tea" }),
+    update("a-3", { title: "three", body: "b" }, { title: "two" }),
   ]);
-  expect(receipts.map(({ outcome }) => outcome)).toEqual(new Array(4).fill("APPLIED"));
+  expect(receipts.map(({ outcome }) => outcome)).toEqual(new Array(6).fill("APPLIED"));
   expect(new Set(receipts.map((receipt) => receipt.commitClock))).toEqual(new Set([commitClock]));
-  const times: (string | undefined)[] = [];
-  for (let count = 0; count < 4; count++) times.push((await stream.next()).clusterTime?.toString());
-  expect(new Set(times).size).toBe(1);
+  await noted("a-end");
+  const events: string[] = [];
+  const times = new Set<string | undefined>();
+  for (;;) {
+    const event = await stream.next();
+    if (!("documentKey" in event) || event.documentKey._id === "a-end") break;
+    events.push(`${event.operationType} ${event.documentKey._id}`);
+    times.add(event.clusterTime?.toString());
+  }
+  expect(events.sort()).toEqual(["delete a-1", "insert a-2", "update a-3"]);
+  expect(times.size).toBe(1);
+  expect(await fixture.notes.findOne({ _id: "a-3" })).toMatchObject({ title: "three", body: "b" });
   await stream.close();
 });
 

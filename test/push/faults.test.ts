@@ -6,9 +6,12 @@ import { type Document, MongoClient } from "mongodb";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import type { Clock } from "../../src/model/clock.ts";
 import { silentLogger } from "../../src/model/logger.ts";
+import type { Mutation } from "../../src/model/mutation.ts";
+import type { Receipt } from "../../src/model/receipt.ts";
 import { SyncError } from "../../src/model/sync-error.ts";
 import { connectMongo } from "../../src/mongo/connect.ts";
 import { createPush } from "../../src/push/push.ts";
+import { GROUP_MUTATIONS_MAX } from "../../src/push/queue.ts";
 import { type OwnMongod, startOwnMongod } from "../support/own-mongod.ts";
 import { temporaryParent, temporaryPrefix } from "../support/temporary-parent.ts";
 import { create, NOW_MS, type PushFixture, pushFixture, send, sendOne, update } from "./push-fixture.ts";
@@ -83,28 +86,34 @@ test("push: the connection breaks at commit → applied once; broken for good �
   });
 });
 
+/** More creates than one group takes: the second group begins when the first has ended. */
+function twoGroups(name: string): Mutation[] {
+  return Array.from({ length: GROUP_MUTATIONS_MAX + 3 }, (_, i) => create(`${name}-${i}`, ofAna));
+}
+
+function firstGroupReplayed(receipts: readonly Receipt[]): void {
+  expect(receipts.every(({ outcome }) => outcome === "APPLIED")).toBe(true);
+  const replayed = receipts.map((receipt) => receipt.replayed);
+  expect(replayed.slice(0, GROUP_MUTATIONS_MAX)).not.toContain(false);
+  expect(replayed.slice(GROUP_MUTATIONS_MAX)).toEqual([false, false, false]);
+}
+
 test("push: the call fails midway → what was committed is replayed when all is sent again", async () => {
-  const all = [create("midway-1", ofAna), create("midway-2", ofAna), create("midway-3", ofAna)];
-  // Two inserts of the first mutation pass: its receipt and its document.
+  const all = twoGroups("midway");
+  // Two inserts of the first group pass: its receipts and its documents.
   await failCommand({ skip: 2 }, { failCommands: ["insert"], errorCode: 11_602 });
-  await expect(send(fixture, all)).rejects.toBeInstanceOf(SyncError);
+  await expect(send(fixture, all)).rejects.toMatchObject({ reason: "DATABASE_UNAVAILABLE" });
   await failCommand("off", {});
-  const { receipts } = await send(fixture, all);
-  expect(receipts.map(({ outcome, replayed }) => [outcome, replayed])).toEqual([
-    ["APPLIED", true],
-    ["APPLIED", false],
-    ["APPLIED", false],
-  ]);
+  expect(await fixture.notes.countDocuments({ _id: /^midway/ })).toBe(GROUP_MUTATIONS_MAX);
+  firstGroupReplayed((await send(fixture, all)).receipts);
 });
 
-test("push: aborted during the second mutation → the first stays, the second is undone, all can be sent again", async () => {
+test("push: aborted while its first group is on its way → that is committed, the rest never begun; all can be sent again", async () => {
   const abort = new AbortController();
-  let runs = 0;
   const clock: Clock = {
-    // Asked once in each mutation's transaction, just before its receipt goes in.
+    // First asked in the transaction, when all is read and nothing decided.
     nowMs() {
-      runs += 1;
-      if (runs === 2) abort.abort();
+      abort.abort();
       return NOW_MS;
     },
     sleep: () => Promise.resolve(),
@@ -112,12 +121,13 @@ test("push: aborted during the second mutation → the first stays, the second i
   const { log, ledger, schema, database, sessions } = fixture;
   const { client, sourceDb } = database;
   const push = createPush({ client, sourceDb, log, ledger, schema, clock, logger: silentLogger, sessions });
-  const all = [create("abort-1", ofAna), create("abort-2", ofAna), create("abort-3", ofAna)];
+  const all = twoGroups("abort");
   const aborted = send({ ...fixture, push }, all, { signal: abort.signal });
   await expect(aborted).rejects.toMatchObject({ reason: "DEADLINE_EXCEEDED" });
-  const { receipts } = await send(fixture, all);
-  expect(receipts.map(({ replayed }) => replayed)).toEqual([true, false, false]);
-  expect(await fixture.notes.countDocuments({ _id: /^abort/ })).toBe(3);
+  await push.close();
+  expect(await fixture.notes.countDocuments({ _id: /^abort/ })).toBe(GROUP_MUTATIONS_MAX);
+  firstGroupReplayed((await send(fixture, all)).receipts);
+  expect(await fixture.notes.countDocuments({ _id: /^abort/ })).toBe(all.length);
 });
 
 test("push: aborted before it begins, with a reason of its own → that reason, nothing written", async () => {

@@ -237,8 +237,6 @@ const invalid: [string, Parameters<typeof sendOne>[1], string][] = [
   ["record.id that isn't record_id", create("x", { ...ofAna, id: "y" }), "INVALID"],
   ["base.id that isn't record_id", remove("x", { ...ofAna, id: "y" }), "INVALID"],
   ["a create with expected_version", create("x", ofAna, { expectedVersion: 3 }), "INVALID"],
-  ["an update with expected_version", update("x", ofAna, {}, { expectedVersion: 3 }), "UNSUPPORTED"],
-  ["a delete with expected_version", remove("x", undefined, { expectedVersion: 3 }), "UNSUPPORTED"],
   ["a create that breaks a rule", create("x", { ownerId: "ana" }), "INVALID"],
   ["an unknown collection", create("x", ofAna, { collection: "nope" }), "UNKNOWN_COLLECTION"],
   ["a SERVER_ONLY collection", create("x", { name: "P" }, { collection: "countries" }), "FORBIDDEN"],
