@@ -73,7 +73,7 @@ export async function runTransaction<T>(
           failure = error;
         }
         if (session.inTransaction()) await session.abortTransaction();
-        await delay(backoffMs(attempt), undefined, { signal });
+        if (attempt < attemptsMax) await delay(backoffMs(attempt), undefined, { signal });
       }
     } finally {
       await run.close();
