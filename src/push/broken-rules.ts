@@ -5,7 +5,6 @@ import type { Violation } from "../model/sync-error.ts";
 import type { SourceDocument } from "../mongo/source-document.ts";
 import type { EncodedRecord } from "../schema/encode-document.ts";
 import { encodeDocument } from "../schema/encode-document.ts";
-import { readPushed } from "../schema/pushed-record.ts";
 import { OversizeDocument, UnfitDocument } from "../schema/unfit-document.ts";
 import { validateRecord } from "../schema/validate-record.ts";
 import type { ReadMutation } from "./read-mutation.ts";
@@ -54,7 +53,7 @@ export function refuseBrokenRules(
 }
 
 function violationsOf({ collection }: ReadMutation, { bytes }: EncodedRecord): Violation[] {
-  return validateRecord(collection, readPushed(collection, { form: "PROTO", bytes }).message);
+  return validateRecord(collection, bytes);
 }
 
 function identity({ path, ruleId }: Violation): string {

@@ -16,7 +16,7 @@ export type Intent =
       /** The fields named as changed, in number order, each once. */
       readonly fields: readonly Field[];
       readonly message: PushedRecord["message"];
-      /** The new values; fields not named don't count. */
+      /** The new values that are set; fields not named don't count. */
       readonly document: SourceDocument;
       /** The values the edit was made on; undefined: a blind write. */
       readonly base: SourceDocument | undefined;

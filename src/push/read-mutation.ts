@@ -57,13 +57,13 @@ function readIntent(collection: Collection, recordId: string, kind: MutationKind
     }
     case "update": {
       const pushed = read(kind.record, "update.record");
-      const base = kind.base && documentOf(collection, read(kind.base, "update.base").message);
+      const base = kind.base && read(kind.base, "update.base").document;
       const fields = fieldsNamed(collection, kind, pushed);
-      const document = documentOf(collection, pushed.message);
-      return { kind: "update", fields, message: pushed.message, document, base };
+      const { message, document } = pushed;
+      return { kind: "update", fields, message, document, base };
     }
     case "delete": {
-      const base = kind.base && documentOf(collection, read(kind.base, "delete.base").message);
+      const base = kind.base && read(kind.base, "delete.base").document;
       return { kind: "delete", fields: [], base };
     }
   }

@@ -5,6 +5,7 @@ import { clone, type DescField, toBinary } from "@bufbuild/protobuf";
 import { isReflectMessage, type ReflectMessage, reflect } from "@bufbuild/protobuf/reflect";
 import { invariant } from "../model/invariant.ts";
 import type { Merge } from "../schema/collection.ts";
+import { fieldDesc } from "../schema/field-desc.ts";
 import type { FieldShape, MessageShape } from "../schema/shape.ts";
 import { counted, extreme, united } from "./merge-values.ts";
 
@@ -175,7 +176,5 @@ function nestedOf(message: ReflectMessage, field: FieldShape): ReflectMessage {
 }
 
 function descOf(message: ReflectMessage, field: FieldShape): DescField {
-  const desc = message.findNumber(field.number);
-  invariant(desc, "clients have every field that isn't hidden");
-  return desc;
+  return fieldDesc(message.desc, field.number);
 }

@@ -7,6 +7,7 @@ import { invariant } from "../model/invariant.ts";
 import type { JsonValue } from "../model/record-form.ts";
 import { setKey } from "./bson-value.ts";
 import type { Collection } from "./collection.ts";
+import { fieldDesc } from "./field-desc.ts";
 import type { FieldShape, ValueShape } from "./shape.ts";
 import { LONE_SURROGATE } from "./text-leaf.ts";
 import { UnfitDocument } from "./unfit-document.ts";
@@ -32,8 +33,7 @@ function documentOfFields(fields: readonly FieldShape[], message: ReflectMessage
 
 /** A field's value in a document; undefined: absence. @throws UnfitDocument, its path in proto names. */
 export function bsonOfField(field: FieldShape, message: ReflectMessage): unknown {
-  const desc = message.findNumber(field.number);
-  invariant(desc, "clients have every field that isn't hidden");
+  const desc = fieldDesc(message.desc, field.number);
   try {
     if (desc.fieldKind === "list") {
       return Array.from(message.get(desc), (element, index) =>
@@ -83,9 +83,7 @@ function bsonOf(shape: ValueShape, value: unknown): unknown {
 }
 
 function onlyField(message: ReflectMessage): unknown {
-  const field = message.findNumber(1);
-  invariant(field, "a wrapper has field 1");
-  return message.get(field);
+  return message.get(fieldDesc(message.desc, 1));
 }
 
 const SECONDS_MIN = -62_135_596_800n;

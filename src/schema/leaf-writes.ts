@@ -8,6 +8,7 @@ import { invariant } from "../model/invariant.ts";
 import { isDocument, readerOf } from "./bson-value.ts";
 import type { Collection, Field } from "./collection.ts";
 import { bsonOfField } from "./document-of.ts";
+import { fieldDesc } from "./field-desc.ts";
 import { holdsUndeclared, keepElements, keepTypes } from "./keep-undeclared.ts";
 import { sameField } from "./same-field.ts";
 import type { FieldShape, MessageShape } from "./shape.ts";
@@ -93,8 +94,8 @@ function writeValue(field: FieldShape, next: unknown, { at, message, writes }: W
 }
 
 function nestedOf(field: FieldShape, message: ReflectMessage): ReflectMessage {
-  const desc = message.findNumber(field.number);
-  invariant(desc?.fieldKind === "message", "a nested message is a message");
+  const desc = fieldDesc(message.desc, field.number);
+  invariant(desc.fieldKind === "message", "a nested message is a message");
   return message.get(desc);
 }
 

@@ -2,11 +2,14 @@
 // What they may not set (hidden fields) is unknown here, exactly as a field nobody ever declared.
 import { create, fromBinary, type JsonObject, type Message, mergeFromJson } from "@bufbuild/protobuf";
 import { type ReflectMessage, reflect } from "@bufbuild/protobuf/reflect";
+import type { Document } from "bson";
 import type { RecordForm } from "../model/record-form.ts";
 import type { Violation } from "../model/sync-error.ts";
+import { setKey } from "./bson-value.ts";
 import type { Collection } from "./collection.ts";
 import { bsonOfField } from "./document-of.ts";
 import { encodeShape } from "./encode-document.ts";
+import { fieldDesc } from "./field-desc.ts";
 import type { FieldShape } from "./shape.ts";
 import { UnfitDocument } from "./unfit-document.ts";
 import { unknownFields } from "./unknown-fields.ts";
@@ -16,6 +19,8 @@ export interface PushedRecord {
   readonly message: Message;
   /** Field numbers, ascending, `id` among them. JSON: the keys present, null included; PROTO: the fields set. */
   readonly keys: readonly number[];
+  /** The values that are set, as a document has them; what isn't set is left out. */
+  readonly document: Document;
 }
 
 /** A pushed record doesn't fit its message. */
@@ -37,12 +42,15 @@ export function readPushed(collection: Collection, record: RecordForm): PushedRe
   const pushed =
     record.form === "PROTO" ? readBytes(collection, record.bytes) : readJson(collection, record.json);
   const message = reflect(collection.message, pushed.message);
-  const violations = [...unknownFields(message), ...unfitFields(collection, message)];
+  const document: Document = {};
+  const violations = [...unknownFields(message), ...readFields(collection, message, document)];
   if (violations.length > 0) throw new MisfitRecord(violations);
-  return pushed;
+  return { ...pushed, document };
 }
 
-function readBytes({ message: desc }: Collection, bytes: Uint8Array): PushedRecord {
+type Decoded = Omit<PushedRecord, "document">;
+
+function readBytes({ message: desc }: Collection, bytes: Uint8Array): Decoded {
   const message = decode(() => fromBinary(desc, bytes), desc.typeName);
   const set = reflect(desc, message);
   return {
@@ -61,7 +69,7 @@ function decode(read: () => Message, typeName: string): Message {
 }
 
 /** Field by field, so that each fault is told with its field. */
-function readJson({ message: desc, registry }: Collection, json: JsonObject): PushedRecord {
+function readJson({ message: desc, registry }: Collection, json: JsonObject): Decoded {
   const message = create(desc);
   const byName = new Map(
     desc.fields.flatMap((field) => [field.name, field.jsonName].map((name) => [name, field])),
@@ -104,25 +112,27 @@ function ascending(numbers: number[]): number[] {
   return numbers.sort((a, b) => a - b);
 }
 
-/** What ingest would quarantine, push must not write. */
-function unfitFields({ shape, idShape }: Collection, message: ReflectMessage): Violation[] {
-  const fields = shape.fields.filter((field) => field !== idShape && !field.hidden);
-  return fields.flatMap((field) => {
+/** What ingest would quarantine, push must not write: each value is tried. What isn't set has nothing to try. */
+function readFields({ shape, idShape }: Collection, message: ReflectMessage, into: Document): Violation[] {
+  const violations: Violation[] = [];
+  for (const field of shape.fields) {
+    if (field === idShape || field.hidden || !message.isSet(fieldDesc(message.desc, field.number))) continue;
     try {
-      checkField(field, message);
-      return [];
+      readField(field, message, into);
     } catch (error) {
       if (!(error instanceof UnfitDocument)) throw error;
-      return [{ path: error.path, ruleId: "unfit", message: error.problem }];
+      violations.push({ path: error.path, ruleId: "unfit", message: error.problem });
     }
-  });
+  }
+  return violations;
 }
 
-function checkField(field: FieldShape, message: ReflectMessage): void {
+function readField(field: FieldShape, message: ReflectMessage, into: Document): void {
   const value = bsonOfField(field, message);
   if (value === undefined) return;
+  setKey(into, field.key, value);
   try {
-    encodeShape(field, { [field.key]: value });
+    encodeShape(field, into);
   } catch (error) {
     // The path inside is the document's.
     throw error instanceof UnfitDocument ? new UnfitDocument(error.problem).under(field.name) : error;

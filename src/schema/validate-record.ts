@@ -1,12 +1,12 @@
 // Checks a record by the team's own validation rules.
-import type { Message } from "@bufbuild/protobuf";
+import { fromBinary } from "@bufbuild/protobuf";
 import type { Violation } from "../model/sync-error.ts";
 import type { Collection } from "./collection.ts";
 
 /**
  * The broken rules of a whole record; none: it is valid. A rule that can't be evaluated counts as broken (`rule_failed`).
- * @param message of `collection.message`.
+ * @param record canonical bytes.
  */
-export function validateRecord(collection: Collection, message: Message): Violation[] {
-  return collection.rules(message);
+export function validateRecord({ message, rules }: Collection, record: Uint8Array): Violation[] {
+  return rules(fromBinary(message, record));
 }

@@ -210,7 +210,7 @@ test("validation: the team's rules, with paths of proto names; hidden fields are
   const things = readSchema(ruled).collections.get("things");
   if (things === undefined) throw new Error("it has a collection");
   const check = (record: JsonObject) =>
-    validateRecord(things, readPushed(things, json(record)).message).map(
+    validateRecord(things, toBinary(things.message, readPushed(things, json(record)).message)).map(
       ({ path, ruleId }) => `${path} ${ruleId}`,
     );
   expect(check({ title: "x", divisor: 1 })).toEqual([]);
