@@ -69,6 +69,8 @@ export interface StoryOptions {
   readonly recordId: string;
   /** Mutations told, at most. */
   readonly limit: number;
+  /** Obeyed between reads. */
+  readonly signal: AbortSignal;
 }
 
 export const OLDER_MAX = 100_000;
@@ -182,7 +184,7 @@ function compare(
 }
 
 async function readMutations(
-  { client, config, schema, collection, limit }: StoryOptions,
+  { client, config, schema, collection, limit, signal }: StoryOptions,
   log: Log,
   recordId: string,
 ): Promise<Pick<RecordStory, "mutations" | "older">> {
@@ -194,7 +196,8 @@ async function readMutations(
   let pageToken = "";
   do {
     const pageSize = Math.min(PAGE_SIZE, limit - latestFirst.length);
-    const page = await past.listReceipts(READER, { ...request, pageSize, pageToken });
+    const page = await past.listReceipts(READER, { ...request, pageSize, pageToken }, signal);
+    signal.throwIfAborted();
     latestFirst.push(...page.entries);
     pageToken = page.nextPageToken;
   } while (pageToken !== "" && latestFirst.length < limit);

@@ -81,11 +81,15 @@ function mutationLines(collection: Collection, entry: LedgerEntry): string[] {
   const violations = receipt.rejection?.violations ?? [];
   return [
     `${time(receivedAtMs)}  ${who}`,
-    `  asked to ${asked(entry)}`,
+    `  asked to ${asked(entry)}${madeAt(entry)}`,
     `  ${outcomeSentence(collection, entry)}`,
     ...conflicts.map((conflict) => `    ${conflictLine(collection, entry, conflict)}`),
     ...violations.map(({ path, message }) => `    ${path}: ${message}`),
   ];
+}
+
+function madeAt({ madeAtMs }: LedgerEntry): string {
+  return madeAtMs === undefined ? "" : `, at ${time(madeAtMs)} by its own clock`;
 }
 
 function asked({ kind, fields }: LedgerEntry): string {

@@ -43,7 +43,7 @@ async function why(args: Arguments, { out, env, signal }: Terminal): Promise<voi
     throw new Error(`the schema has no collection "${asked.collection}"; it has ${known}`);
   }
   const story = await withDatabase(config, signal, (client) =>
-    readRecordStory({ client, config, schema, collection, recordId: asked.recordId, limit }),
+    readRecordStory({ client, config, schema, collection, recordId: asked.recordId, limit, signal }),
   );
   out.write(
     args.values["json"] ? `${JSON.stringify(storyJson(story))}\n` : `${storyLines(story).join("\n")}\n`,

@@ -19,17 +19,20 @@ export function createReceiptService(receipts: PastReceipts): ServiceImpl<typeof
   return {
     async getReceipt(request, context) {
       validate(GetReceiptRequestSchema, request);
-      const entry = await receipts.getReceipt(principalOf(context), {
-        mutationId: request.mutationId.toLowerCase(),
-        recordForm: recordFormOf(request.recordForm, codecOf(context)),
-      });
+      const mutationId = request.mutationId.toLowerCase();
+      const recordForm = recordFormOf(request.recordForm, codecOf(context));
+      const asked = { mutationId, recordForm };
+      const entry = await receipts.getReceipt(principalOf(context), asked, context.signal);
+      context.signal.throwIfAborted();
       return create(GetReceiptResponseSchema, { entry: ledgerEntryMessage(entry) });
     },
 
     async listReceipts(request, context) {
       validate(ListReceiptsRequestSchema, request);
       const asked = listReceiptsFrom(request, codecOf(context));
-      const { entries, nextPageToken } = await receipts.listReceipts(principalOf(context), asked);
+      const principal = principalOf(context);
+      const { entries, nextPageToken } = await receipts.listReceipts(principal, asked, context.signal);
+      context.signal.throwIfAborted();
       return create(ListReceiptsResponseSchema, { entries: entries.map(ledgerEntryMessage), nextPageToken });
     },
   };

@@ -73,7 +73,7 @@ export function receiptDocument(receipt: StoredReceipt): ReceiptDocument {
     principal: receipt.principal,
     device: receipt.device,
     at: new Date(receipt.atMs),
-    ...(madeAtMs !== undefined && { made_at: new Date(madeAtMs) }),
+    ...(isDate(madeAtMs) && { made_at: new Date(madeAtMs) }),
     collection: receipt.collection,
     record: receipt.recordId,
     kind: receipt.kind,
@@ -84,6 +84,11 @@ export function receiptDocument(receipt: StoredReceipt): ReceiptDocument {
     ...(conflicts.length > 0 && { conflicts: conflictDocuments(conflicts) }),
     ...(rejection && { rejection: { ...rejection, violations: [...rejection.violations] } }),
   };
+}
+
+/** A client's clock says what it likes: what no date holds counts as not told. */
+function isDate(ms: number | undefined): ms is number {
+  return ms !== undefined && !Number.isNaN(new Date(ms).getTime());
 }
 
 /** Reads what `receiptDocument` wrote, as the driver's default options decode it. */

@@ -60,11 +60,12 @@ export interface ReceiptList {
   readonly nextPageToken: string;
 }
 
+/** The signal is obeyed between reads. */
 export interface PastReceipts {
   /** @throws SyncError NOT_FOUND if there is none, or none for this principal to see; FORBIDDEN. */
-  getReceipt(principal: Principal, request: GetReceipt): Promise<LedgerEntry>;
+  getReceipt(principal: Principal, request: GetReceipt, signal: AbortSignal): Promise<LedgerEntry>;
   /** @throws SyncError FORBIDDEN, INVALID_REQUEST for a token this server didn't give, REQUEST_TOO_LARGE. */
-  listReceipts(principal: Principal, request: ListReceipts): Promise<ReceiptList>;
+  listReceipts(principal: Principal, request: ListReceipts, signal: AbortSignal): Promise<ReceiptList>;
 }
 
 /** Values in one page, in their binary form: a page with more of them ends early. */
@@ -73,9 +74,9 @@ const VALUES_BYTES_MAX = 2 ** 20;
 export function createPastReceipts(options: PastReceiptsOptions): PastReceipts {
   const { client, sourceDb, ledger } = options;
   const source: Source = { client, databaseName: sourceDb, readOptions: sourceReadOptions };
-  const parts: Parts = { ...options, source };
   return {
-    async getReceipt(principal, { mutationId, recordForm }) {
+    async getReceipt(principal, { mutationId, recordForm }, signal) {
+      const parts: Parts = { ...options, source, signal };
       refuseAnonymous(principal);
       const { receipts, readAt } = await findReceipts(ledger, [mutationId]);
       const stored = receipts.get(mutationId);
@@ -86,7 +87,8 @@ export function createPastReceipts(options: PastReceiptsOptions): PastReceipts {
       return entryOf({ schema: parts.schema, visible, readAt, recordForm }, stored);
     },
 
-    async listReceipts(principal, request) {
+    async listReceipts(principal, request, signal) {
+      const parts: Parts = { ...options, source, signal };
       const query = {
         ...whose(principal, request),
         record: request.record && canonical(parts.schema, request.record),
@@ -109,6 +111,7 @@ export function createPastReceipts(options: PastReceiptsOptions): PastReceipts {
 
 interface Parts extends PastReceiptsOptions {
   readonly source: Source;
+  readonly signal: AbortSignal;
 }
 
 function refuseAnonymous({ id }: Principal): void {
@@ -169,17 +172,18 @@ async function visibleRecords(
   if (principal.isService) return () => true;
   const concerned = receipts.filter(({ conflicts }) => conflicts.length > 0);
   if (concerned.length === 0) return () => false;
+  parts.signal.throwIfAborted();
   const grants = await currentGrants(parts, principal);
   const visible = new Map<string, ReadonlySet<string>>();
   for (const [name, some] of Map.groupBy(concerned, ({ collection }) => collection)) {
     const collection = parts.schema.collections.get(name);
-    if (collection) visible.set(name, await visibleIn(parts.source, collection, { some, grants }));
+    if (collection) visible.set(name, await visibleIn(parts, collection, { some, grants }));
   }
   return ({ collection, recordId }) => visible.get(collection)?.has(recordId) ?? false;
 }
 
 async function visibleIn(
-  source: Source,
+  { source, signal }: Parts,
   collection: Collection,
   { some, grants }: { readonly some: readonly StoredReceipt[]; readonly grants: Grants },
 ): Promise<ReadonlySet<string>> {
@@ -192,6 +196,7 @@ async function visibleIn(
   const all = [...keys];
   const visible = new Set<string>();
   for (let i = 0; i < all.length; i += DOCUMENTS_PER_READ_MAX) {
+    signal.throwIfAborted();
     const wanted = new Map(all.slice(i, i + DOCUMENTS_PER_READ_MAX));
     for (const [recordId, document] of await readDocuments(source, {
       collection: collection.name,

@@ -267,6 +267,11 @@ describe("why: a story", () => {
     expect(storyLines(story(parts))).toContain(`  ${line}`);
   });
 
+  it("an edit made offline → when, by the client's clock", () => {
+    const lines = storyLines(story({ mutations: [entry({ madeAtMs: AT_MS - 60_000 })] }));
+    expect(lines).toContain("  asked to change name, at 2026-05-01T11:59:00.000Z by its own clock");
+  });
+
   it("names and texts that steer terminals or mislead readers → harmless", () => {
     const rejection = {
       reason: "INVALID",

@@ -217,6 +217,17 @@ test("receipts: callers without a token → FORBIDDEN", async () => {
   expect(await failure(get({}, randomUUID()))).toEqual(FORBIDDEN);
 });
 
+test("receipts: a token that can't be read → TOKEN_INVALID; a deadline passed → DEADLINE_EXCEEDED", async () => {
+  const nonsense = { authorization: "Bearer nonsense" };
+  const refused = [Code.Unauthenticated, "TOKEN_INVALID"];
+  expect(await failure(list(nonsense))).toEqual(refused);
+  expect(await failure(get(nonsense, randomUUID()))).toEqual(refused);
+  const url = `${server.url}/tidemark.v1.ReceiptService/ListReceipts`;
+  const headers = { "content-type": "application/json", "connect-timeout-ms": "0", ...on("ana") };
+  const late = await fetch(url, { method: "POST", headers, body: "{}" });
+  expect([late.status, late.headers.get("tidemark-reason")]).toEqual([504, "DEADLINE_EXCEEDED"]);
+});
+
 test("receipts: filters by record and outcome; pages across receipts of one millisecond", async () => {
   const ana = someone();
   const [a, b] = [randomUUID(), randomUUID()];

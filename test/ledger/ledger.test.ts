@@ -72,6 +72,16 @@ test("ledger: a receipt comes back as it was stored, with all it may hold", asyn
   expect(Math.abs(commitClockMs(readAt) - Date.now())).toBeLessThan(HOUR_MS);
 });
 
+test("ledger: a client's time that no date holds → kept as not told", async () => {
+  const odd = [9e15, -9e15, Number.NaN].map((madeAtMs) => receipt({ madeAtMs }));
+  for (const one of odd) await insertReceipt(ledger, one);
+  const { receipts } = await findReceipts(
+    ledger,
+    odd.map(({ mutationId }) => mutationId),
+  );
+  expect([...receipts.values()].map(({ madeAtMs }) => madeAtMs)).toEqual([undefined, undefined, undefined]);
+});
+
 test("ledger: an id that is taken → ReceiptExists, in a transaction and outside; the first receipt stays", async () => {
   const first = receipt();
   await insertReceipt(ledger, first);

@@ -74,7 +74,7 @@ function putDoc(id: string, fields: Record<string, unknown>): Promise<unknown> {
 }
 
 const told = (principal: Principal, mutationId: string, recordForm: "JSON" | "PROTO" = "JSON") =>
-  past.getReceipt(principal, { mutationId, recordForm });
+  past.getReceipt(principal, { mutationId, recordForm }, new AbortController().signal);
 
 test("past receipts: a membership gained and lost → its records' values come and go", async () => {
   const mutationId = await keep([sides(3, text(3, "theirs"))]);
@@ -134,8 +134,19 @@ test("past receipts: documents that are no records, and ids that no longer fit �
       pageToken: "",
       recordForm: "JSON",
     },
+    new AbortController().signal,
   );
   const withValues = entries.filter(({ conflicts }) => conflicts.length > 0);
   expect(entries.map(({ receipt }) => receipt.mutationId).sort()).toEqual([unfit, fit, odd].sort());
   expect(withValues.map(({ receipt }) => receipt.mutationId)).toEqual([fit]);
+});
+
+test("past receipts: an aborted call → no further read", async () => {
+  const mutationId = await keep([sides(3, text(3, "theirs"))]);
+  const reading = past.getReceipt(
+    caller,
+    { mutationId, recordForm: "JSON" },
+    AbortSignal.abort(new Error("gone")),
+  );
+  await expect(reading).rejects.toThrow("gone");
 });
