@@ -24,7 +24,7 @@ export function counted(field: FieldShape, { base, current, proposed }: Values):
   const [from, now, to] = [base, current, proposed].map((value) => numericOf(value, isWhole));
   const sum = isWhole
     ? (now as bigint) + ((to as bigint) - (from as bigint))
-    : Number(now) + (Number(to) - Number(from));
+    : asFloat(field, Number(now) + (Number(to) - Number(from)));
   if (!isWithin(field, sum)) {
     const message = "the difference added to the present value is more than the field holds";
     throw new Refused("INVALID", `${field.name}: ${message}`, {
@@ -41,6 +41,11 @@ function numericOf(value: unknown, isWhole: boolean): Numeric {
   );
   if (value === undefined) return isWhole ? 0n : 0;
   return value;
+}
+
+/** What a float can't hold is its infinity, as it is for doubles. */
+function asFloat({ value }: FieldShape, sum: number): number {
+  return value.kind === "scalar" && value.scalar === ScalarType.FLOAT ? Math.fround(sum) : sum;
 }
 
 const INT32 = { min: -(2 ** 31), max: 2 ** 31 - 1 };
