@@ -40,9 +40,7 @@ export function refuseBrokenRules(
   const { collection, intent } = read;
   const before = change.before && new Set(violationsOf(read, change.before).map(identity));
   const named = new Set(intent.fields.map(({ name }) => name));
-  const unsettable = new Set(
-    collection.fields.filter(({ access }) => access !== "READ_WRITE").map(({ name }) => name),
-  );
+  const unsettable = new Set(collection.fields.filter(({ settable }) => !settable).map(({ name }) => name));
   const broken = violations.filter((violation) => {
     const name = /^[^.[]*/.exec(violation.path)?.[0] ?? "";
     if (before === undefined) return !unsettable.has(name);
