@@ -156,15 +156,15 @@ function decideUpdate(read: ReadMutation, intent: Of<"update">, situation: Seen<
 
 /** An edit of a record that is absent: where edits win over deletes, it comes back as it was when deleted, edited. */
 function decideRevival(read: ReadMutation, intent: Of<"update">, situation: Seen<View>): Decision {
-  const { view, grants, grave } = situation;
+  const { view, grants, grave, nowMs } = situation;
   const exists = !view.visible && view.exists;
   if (exists || grave === undefined || read.mutation.expectedVersion !== 0) return recordAbsent;
   const before = viewOf(read, grave, grants);
-  if (!before.visible) return recordAbsent;
-  refuseUnlessWritable(grants, before.encoded);
+  if (!before.visible || !canWrite(grants, before.encoded.scopes)) return recordAbsent;
   const { change, conflicts, isRejected } = edited(read, intent, { ...situation, view: before });
   if (isRejected) return recordAbsent;
-  const { _id, ...document } = change ? applyChange(before.document, change) : before.document;
+  const { _id, ...revived } = change ? applyChange(before.document, change) : before.document;
+  const document = { ...revived, ...writeStamps(read.collection, nowMs) };
   const after = encodeFit(read, document);
   refuseUnlessWritable(grants, after);
   refuseBrokenRules(read, { before: before.encoded, after });
