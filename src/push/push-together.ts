@@ -5,6 +5,7 @@
 import { ReceiptExists } from "../ledger/ledger.ts";
 import { classOf } from "../mongo/error-class.ts";
 import { DocumentRefused, sameDocument } from "../mongo/source-document.ts";
+import { recordIdOf } from "../schema/record-id.ts";
 import type { PushParts } from "./call.ts";
 import { type CommitOptions, commitTogether, type Told } from "./commit.ts";
 import type { Facts } from "./facts.ts";
@@ -71,7 +72,8 @@ function isForOne(error: unknown): boolean {
 function culpritsOf({ tickets, seen, error }: FailedRun, now: Facts): (ticket: Ticket) => boolean {
   if (error instanceof DocumentRefused) {
     const { collection, key } = error;
-    return ({ read }) => read.collection.name === collection && read.key === key;
+    return ({ read }) =>
+      read.collection.name === collection && recordIdOf(read.collection, key) === read.recordId;
   }
   // A copy's receipt is in the ledger by now.
   if (error instanceof ReceiptExists) return () => false;
