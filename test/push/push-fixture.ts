@@ -69,9 +69,14 @@ export async function pushFixture(
   return { ...parts, database, push, time, notes: database.source.collection("notes"), close };
 }
 
-export async function principal(id: string, claims: Record<string, unknown> = {}): Promise<Principal> {
+/** @param device one per principal by default. */
+export async function principal(
+  id: string,
+  claims: Record<string, unknown> = {},
+  device = `${id}'s phone`,
+): Promise<Principal> {
   const claimGrants = grantsOfClaims(await pushSchema(), id === "" ? undefined : { sub: id, ...claims });
-  return { id, claimGrants, device: `${id}'s phone`, isService: false, expiresAtMs: undefined };
+  return { id, claimGrants, device, isService: false, expiresAtMs: undefined };
 }
 
 type Sent = Partial<Omit<Mutation, "kind">>;
@@ -109,16 +114,18 @@ function formOf(json: JsonObject | undefined): RecordForm | undefined {
 export interface Sending extends Partial<Omit<PushRequest, "mutations">> {
   /** `ana` by default. */
   readonly as?: string;
+  /** `<id>'s phone` by default. */
+  readonly device?: string;
   readonly signal?: AbortSignal;
 }
 
 export async function send(
   { push }: PushFixture,
   mutations: readonly Mutation[],
-  { as = "ana", signal = new AbortController().signal, ...request }: Sending = {},
+  { as = "ana", device, signal = new AbortController().signal, ...request }: Sending = {},
 ): Promise<PushResult> {
   const whole = { mutations, atomic: false, recordForm: "JSON", ...request } as const;
-  return await push.pushMutations(await principal(as), whole, signal);
+  return await push.pushMutations(await principal(as, {}, device), whole, signal);
 }
 
 export async function sendOne(fixture: PushFixture, one: Mutation, sending: Sending = {}): Promise<Receipt> {
