@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import type { ClientSession } from "mongodb";
+import { type ClientSession, MongoClient } from "mongodb";
 import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from "vitest";
 import type { Clock } from "../../src/model/clock.ts";
 import { connectMongo } from "../../src/mongo/connect.ts";
@@ -52,10 +52,28 @@ async function openPool(clock: Clock, client = db.client): Promise<SessionPool> 
   return pool;
 }
 
-function watch(clock: Clock = wallClock, staleMs = STALE_MS): void {
-  const options = { client: db.client, db: db.client.db(db.tidemarkDb), clock, staleMs, ownId: "watcher" };
+function watch(clock: Clock = wallClock, staleMs = STALE_MS, client = db.client): void {
+  const options = { client, db: client.db(db.tidemarkDb), clock, staleMs, ownId: "watcher" };
   const watching = watchOrphans(options);
   onTestFinished(() => watching.close());
+}
+
+/** Watches by a clock that stands still; what is returned lets it go on until another sweep has read the nodes. */
+function watchSweeps(clock: FakeClock, staleMs: number): () => Promise<unknown> {
+  const client = new MongoClient(db.uri, { monitorCommands: true });
+  onTestFinished(() => client.close());
+  let sweeps = 0;
+  client.on("commandSucceeded", ({ commandName }) => {
+    if (commandName === "find") sweeps += 1;
+  });
+  watch(clock, staleMs, client);
+  return () => {
+    const before = sweeps;
+    return waitFor(() => {
+      clock.advance(100);
+      return sweeps > before;
+    });
+  };
 }
 
 /** A node killed with a transaction open that has written "held". */
@@ -78,7 +96,7 @@ const writeHeld = (durationMsMax: number) =>
 test("orphans: a node is killed inside a transaction → its documents are held until another node ends it", async () => {
   await killedNode();
   // The counter-proof: while nobody looks, the document stays held.
-  await expect(writeHeld(1_500)).rejects.toMatchObject({ reason: "CONTENTION" });
+  await expect(writeHeld(2_000)).rejects.toMatchObject({ reason: "CONTENTION" });
   watch();
   await waitFor(() => writeHeld(500).catch(() => undefined));
   expect(await documents().findOne({ _id: "held" })).toEqual({ _id: "held", n: 1 });
@@ -120,20 +138,59 @@ test("orphans: a living node is taken for dead → its transaction is run again 
   expect(await documents().findOne({ _id: "held" })).toEqual({ _id: "held", n: 12 });
 });
 
-test("orphans: a node beats through a long transaction → it is left alone", async () => {
-  const sessions = await openPool(wallClock);
-  watch(wallClock, 3_000);
-  const firstBeat = (await nodes().findOne({ _id: sessions.id }))?.beat ?? 0;
+test("orphans: a beat that moves, or was not looked at for a while → left alone; one that stands still → ended", async () => {
+  const sessions = await openPool(new FakeClock());
+  const clock = new FakeClock();
+  const nextSweep = watchSweeps(clock, 5_000);
+  let runs = 0;
   await runTransaction(
     db.client,
     async (session) => {
+      runs += 1;
       await raise(session);
-      await waitFor(async () => ((await nodes().findOne({ _id: sessions.id }))?.beat ?? 0) >= firstBeat + 5);
+      if (runs > 1) return;
+      for (let beats = 0; beats < 5; beats++) {
+        await nodes().updateOne({ _id: sessions.id }, { $inc: { beat: 1 } });
+        await nextSweep();
+      }
+      clock.advance(60_000);
+      await nextSweep();
+      await nextSweep();
+      // Still open.
+      await raise(session);
+      const ended = documents().updateOne({ _id: "held" }, { $inc: { n: 10 } });
+      let isEnded = false;
+      void ended.then(() => {
+        isEnded = true;
+      });
+      while (!isEnded) await nextSweep();
       await raise(session);
     },
-    { sessions, attemptsMax: 1 },
+    { sessions },
   );
-  expect(await documents().findOne({ _id: "held" })).toEqual({ _id: "held", n: 2 });
+  expect(runs).toBe(2);
+  expect(await documents().findOne({ _id: "held" })).toEqual({ _id: "held", n: 11 });
+});
+
+test("orphans: the database refuses to end sessions → nothing breaks, and it is asked again", async () => {
+  const mongod = await startOwnMongod(await temporaryFolder());
+  onTestFinished(() => mongod.close());
+  const client = await connectMongo(mongod.uri);
+  onTestFinished(() => client.close());
+  await documents(client).insertOne({ _id: "held", n: 0 });
+  const holder = client.startSession();
+  onTestFinished(() => holder.endSession());
+  holder.startTransaction();
+  await raise(holder, client);
+  const sessions = holder.id ? [holder.id] : [];
+  await nodes(client).insertOne({ _id: "dead", sessions, beat: 1, at: new Date() });
+  const notAllowed = { failCommands: ["killSessions"], errorCode: 13 };
+  await client
+    .db("admin")
+    .command({ configureFailPoint: "failCommand", mode: { times: 2 }, data: notAllowed });
+  watch(wallClock, STALE_MS, client);
+  await documents(client).updateOne({ _id: "held" }, { $inc: { n: 10 } });
+  expect(await documents(client).findOne({ _id: "held" })).toEqual({ _id: "held", n: 10 });
 });
 
 test("orphans: ended in the midst of an operation, or of a commit → run again, committed once", async () => {
@@ -154,7 +211,14 @@ test("orphans: ended in the midst of an operation, or of a commit → run again,
     };
     const running = runTransaction(client, work, { sessions });
     await admin.command({ waitForFailPoint: point, timesEntered: count + 1, maxTimeMS: 20_000 });
+    let isOver = false;
+    const onEnd = () => {
+      isOver = true;
+    };
+    running.then(onEnd, onEnd);
     const ending = admin.command({ killAllSessions: [] });
+    const killed = [{ $currentOp: { allUsers: true } }, { $match: { killPending: true } }];
+    await waitFor(async () => isOver || (await admin.aggregate(killed).toArray()).length > 0);
     await admin.command({ configureFailPoint: point, mode: "off" });
     await ending;
     await running;
@@ -162,6 +226,15 @@ test("orphans: ended in the midst of an operation, or of a commit → run again,
   }
   // The last one's commit had taken place.
   expect(runs).toEqual([2, 2, 1]);
+  const interrupted = { failCommands: ["commitTransaction"], errorCode: 11_601 };
+  await admin.command({ configureFailPoint: "failCommand", mode: { times: 1 }, data: interrupted });
+  let asked = 0;
+  const work = (session: ClientSession) => {
+    asked += 1;
+    return raise(session, client);
+  };
+  await runTransaction(client, work, { sessions });
+  expect([asked, await documents(client).findOne({ _id: "held" })]).toEqual([1, { _id: "held", n: 4 }]);
 });
 
 test("orphans: not beaten for a day by the database's time → forgotten; a node that was idle registers again", async () => {

@@ -202,11 +202,19 @@ test("session pool: the connection breaks inside a transaction → its session i
   pool.release(after);
 });
 
-test("session pool: idle → it doesn't write; used → the beat moves", async () => {
+test("session pool: idle → it doesn't write; used → the beat moves, for as long as a transaction is open", async () => {
   const pool = await openPool(1);
   const beat = async () => (await nodesOf(db.client.db(db.tidemarkDb)).findOne({ _id: pool.id }))?.beat ?? 0;
   const first = await beat();
   pool.release(await pool.acquire(never));
   await waitFor(async () => (await beat()) > first);
   expect(await beat()).toBe(first + 1);
+  await runTransaction(
+    db.client,
+    async (session) => {
+      await documents().findOne({ _id: "long" }, { session });
+      await waitFor(async () => (await beat()) >= first + 4);
+    },
+    { sessions: pool },
+  );
 });
