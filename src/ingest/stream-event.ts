@@ -22,7 +22,7 @@ export interface ReplacedEvent extends At {
   readonly collections: readonly string[];
 }
 
-/** A receipt was written: a client waits for the clock to reach it (P4). */
+/** Receipts were written: a client waits for the clock to reach it (P4). */
 export interface PushEvent extends At {
   readonly kind: "push";
 }
@@ -58,7 +58,8 @@ export function watchPipeline({ sourceDb, collections, logDb }: Watched): Docume
         $or: [
           { "ns.db": sourceDb },
           { "to.db": sourceDb },
-          { "ns.db": logDb, "ns.coll": LEDGER, operationType: "insert" },
+          // One receipt of a transaction tells of all: see ledger/stored-receipt.ts.
+          { "ns.db": logDb, "ns.coll": LEDGER, operationType: "insert", "fullDocument.first": true },
         ],
       },
     },

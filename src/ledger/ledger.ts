@@ -122,7 +122,9 @@ export async function insertReceipts(
 ): Promise<void> {
   if (receipts.length === 0) return;
   try {
-    await ledger.receipts.insertMany(receipts.map(receiptDocument), { session });
+    const [first, ...others] = receipts.map(receiptDocument);
+    invariant(first, "there are receipts");
+    await ledger.receipts.insertMany([{ ...first, first: true }, ...others], { session });
   } catch (error) {
     if (classOf(error) !== "duplicate-key") throw error;
     throw new ReceiptExists("a mutation has a receipt", { cause: error });
@@ -139,7 +141,7 @@ export async function insertReceipt(
   session?: ClientSession,
 ): Promise<void> {
   try {
-    await ledger.receipts.insertOne(receiptDocument(receipt), session ? { session } : {});
+    await ledger.receipts.insertOne({ ...receiptDocument(receipt), first: true }, session ? { session } : {});
   } catch (error) {
     if (classOf(error) !== "duplicate-key") throw error;
     throw new ReceiptExists(`mutation ${receipt.mutationId} has a receipt`, { cause: error });

@@ -50,6 +50,8 @@ export interface ReceiptDocument {
   outcome: StoredReceipt["outcome"];
   absent?: true;
   conflicts?: ConflictDocument[];
+  /** The first of its transaction: the one ingest watches for. */
+  first?: true;
   rejection?: { reason: RejectionReason; description: string; violations: Violation[] };
 }
 

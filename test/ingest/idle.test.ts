@@ -35,7 +35,7 @@ test("idle: a receipt of any node → the clock reaches it at once though nothin
   const ledger = fixture.log.db.collection("ledger");
   for (let count = 0; count < 3; count++) {
     const session = fixture.client.startSession();
-    await ledger.insertOne({ outcome: "CONFLICT" }, { session });
+    await ledger.insertOne({ outcome: "CONFLICT", first: true }, { session });
     const { operationTime } = session;
     await session.endSession();
     await waitFor(async () => {
