@@ -41,7 +41,7 @@ export class Device {
   readonly faults: string[] = [];
   /** Requests, and deliveries of them that had no answer, went to both servers, or came again late. */
   readonly counts = { requests: 0, unanswered: 0, twice: 0, late: 0, givenUp: 0 };
-  slowestMs = 0;
+  slowest = { ms: 0, story: "" };
   readonly #options: DeviceOptions;
   readonly #history: Request[] = [];
   readonly #own: string[] = [];
@@ -77,10 +77,14 @@ export class Device {
   async #settle(request: Request): Promise<void> {
     const { servers, random } = this.#options;
     const sentAt = performance.now();
+    const story: string[] = [];
     this.counts.requests++;
     for (let left = request; left.edits.length > 0; ) {
       const life = await servers.pick(random);
+      const pickedMs = Math.round(performance.now() - sentAt);
       const answers = await this.#deliver(left, life);
+      const state = life.isKilled ? ", then killed" : "";
+      story.push(`${pickedMs} ms: to ${life.name}${state}, ${answers.length} answers`);
       if (answers.length === 0) this.counts.unanswered++;
       const settled = new Set(answers.flatMap((answer) => settledOf(left, answer)));
       // The innocent of an atomic request are sent again, each for itself.
@@ -88,7 +92,8 @@ export class Device {
       left = { edits, atomic: left.atomic && edits.length === left.edits.length && answers.length === 0 };
       if (performance.now() - sentAt > PUSH_MS_MAX) throw new Error("a push is never settled");
     }
-    this.slowestMs = Math.max(this.slowestMs, performance.now() - sentAt);
+    const ms = Math.round(performance.now() - sentAt);
+    if (ms > this.slowest.ms) this.slowest = { ms, story: story.join("; ") };
   }
 
   async #sendLate(request: Request): Promise<void> {

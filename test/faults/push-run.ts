@@ -246,8 +246,8 @@ function ledgerRow(row: { _id: string; [key: string]: unknown }): LedgerRow {
 }
 
 function slownessFaults(devices: readonly Device[]): string[] {
-  const slowestMs = Math.max(...devices.map((device) => device.slowestMs));
-  return slowestMs > SLOWEST_MS_MAX ? [`a push took ${Math.round(slowestMs)} ms`] : [];
+  const slow = devices.filter(({ slowest }) => slowest.ms > SLOWEST_MS_MAX);
+  return slow.map(({ slowest }) => `a push took ${slowest.ms} ms: ${slowest.story}`);
 }
 
 interface Counted {
@@ -287,7 +287,7 @@ function countsOf({ evidence, devices, pullers, servers, direct }: Counted): Rec
     checkpoints: total(pullers, ({ checkpoints }) => checkpoints),
     p4Checked: total(pullers, ({ effects }) => effects.reached),
     pullersReconnected: total(pullers, ({ reconnects }) => reconnects),
-    slowestPushMs: Math.round(Math.max(...devices.map(({ slowestMs }) => slowestMs))),
+    slowestPushMs: Math.max(...devices.map(({ slowest }) => slowest.ms)),
     slowestDirectWriteMs: Math.round(direct.slowestMs),
   };
 }

@@ -1,5 +1,5 @@
-// Two servers on one replica set, each killed at random points and started again: after so many answers, or a few
-// milliseconds after a push was sent to it. Devices and pullers ask here for one that is up.
+// Two servers on one replica set, each killed at random points and started again: after so many answers, often a few
+// milliseconds after one more push was sent to it. Devices and pullers ask here for one that is up.
 import { setTimeout as delay } from "node:timers/promises";
 import type { TestDatabase } from "../support/mongo.ts";
 import { type Random, randomOf } from "../support/random.ts";
@@ -13,12 +13,15 @@ const AIM_MS_MAX = 12;
 export class Life {
   readonly sync: ReturnType<typeof syncClient>;
   readonly server: ServerProcess;
+  /** Which server, and which of its lives. */
+  readonly name: string;
   isKilled = false;
   sent = 0;
   answered = 0;
 
-  constructor(server: ServerProcess) {
+  constructor(server: ServerProcess, name: string) {
     this.server = server;
+    this.name = name;
     this.sync = syncClient(server.url);
   }
 
@@ -43,6 +46,7 @@ export class Servers {
   readonly #up: (Life | undefined)[] = [undefined, undefined];
   #killing: Promise<unknown> = Promise.resolve();
   #isEnding = false;
+  #lives = 0;
 
   constructor(options: ServersOptions) {
     this.#options = options;
@@ -88,11 +92,12 @@ export class Servers {
       const life = this.#up[place];
       if (life === undefined) throw new Error("killed servers are started again");
       this.kills++;
-      const { sent, answered } = life;
       const isAimed = random.below(3) === 0;
-      const more = 1 + random.below(ANSWERS_MAX);
-      const isDue = () => this.#isEnding || (isAimed ? life.sent > sent : life.answered >= answered + more);
-      await waitFor(isDue, { what: "pushes to be killed in" });
+      const answers = 1 + random.below(ANSWERS_MAX);
+      await waitFor(() => this.#isEnding || life.answered >= answers, { what: "pushes that are answered" });
+      const { sent } = life;
+      if (isAimed)
+        await waitFor(() => this.#isEnding || life.sent > sent, { what: "a push to be killed in" });
       // Not to wait for something: the point at which it dies.
       if (isAimed) await delay(random.below(AIM_MS_MAX));
       if (isAimed) this.aimed++;
@@ -106,6 +111,6 @@ export class Servers {
     const { database, schemaFile } = this.#options;
     const server = await spawnServer(database, { LEASE_SECONDS: "1", TIDEMARK_SCHEMA: schemaFile });
     if (!(await server.ready())) throw new Error("a server ended by itself");
-    this.#up[place] = new Life(server);
+    this.#up[place] = new Life(server, `${place}.${++this.#lives}`);
   }
 }
