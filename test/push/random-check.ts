@@ -6,10 +6,16 @@
 // it only read, it read in its snapshot, which may be older: it is looked for, from the latest on back to what the
 // client knew when it sent the first of the mutations.
 import type { CommitClock } from "../../src/model/commit-clock.ts";
-import type { Receipt } from "../../src/model/receipt.ts";
 import type { Made } from "./random-clients.ts";
 import type { Commit, KeptEntry, KeptReceipt } from "./random-history.ts";
-import { COLLECTIONS, isEqual, type RefCollection, type Values, valuesIn } from "./reference-fields.ts";
+import {
+  COLLECTIONS,
+  fieldNamed,
+  isEqual,
+  type RefCollection,
+  type Values,
+  valuesIn,
+} from "./reference-fields.ts";
 import { type Predicted, predict, type RefDocument, type RefRecord } from "./reference-outcome.ts";
 
 export interface Run {
@@ -81,7 +87,9 @@ class Replay {
     for (let index = this.#clocks.length - 1; index >= -1; index--) {
       const snapshot = this.#clocks[index] ?? 0n;
       try {
-        return this.#replayed(commit, snapshot);
+        const after = this.#replayed(commit, snapshot);
+        if (fault) this.#tally("an older snapshot");
+        return after;
       } catch (error) {
         if (!(error instanceof RunFault)) throw error;
         fault ??= error;
@@ -111,86 +119,68 @@ class Replay {
 
   /** The states the commit leaves, if it is what the rules make of that snapshot. */
   #replayed(commit: Commit, snapshot: CommitClock): Map<string, RefRecord> {
-    const now = new Map<string, RefRecord>();
     const before = (ref: string) => (commit.documents.has(ref) ? this.#at(ref) : this.#at(ref, snapshot));
-    const recordAt = (ref: string) => now.get(ref) ?? before(ref);
-    const kinds: string[] = [];
-    for (const kept of commit.receipts) {
-      const made = this.#made(kept.mutationId);
-      if (isDatabaseRefusal(made, kept, commit)) continue;
-      const seen = isUndone(made, kept) ? this.#undone(made, recordAt, snapshot, kept.atMs) : recordAt;
-      const predicted = this.#predicted(made, seen(made.ref), snapshot, kept.atMs);
-      this.#compare(made, kept, predicted, {
-        commit,
-        told: isUndone(made, kept) ? recordAt(made.ref) : undefined,
-      });
-      if (!isUndone(made, kept)) now.set(made.ref, predicted.after);
-      kinds.push(
-        `${made.intent.kind} ${predicted.outcome}`,
-        ...predicted.conflicts.map((name) => `met in ${name}`),
-      );
-    }
+    const { records, kinds } = this.#decided(commit, snapshot, before);
     for (const ref of commit.documents.keys())
-      if (!now.has(ref)) throw new RunFault(`${ref} was written, and no receipt tells of it`);
+      if (!records.has(ref)) throw new RunFault(`${ref} was written, and no receipt tells of it`);
     const after = new Map<string, RefRecord>();
-    for (const [ref, record] of now) {
-      const left = commit.documents.has(ref) ? commit.documents.get(ref) : before(ref).document;
+    for (const [ref, record] of records) {
+      const isWritten = commit.documents.has(ref);
+      const left = isWritten ? commit.documents.get(ref) : before(ref).document;
       if (!isSame(left, record.document)) {
+        const pushed = commit.receipts.map(({ mutationId }) => mutationId);
         throw new RunFault(
-          `${ref} at ${commit.clock}: ${difference(left, record.document)}; receipts ${commit.receipts.map(({ mutationId }) => mutationId)}`,
+          `${ref} at ${commit.clock}: ${difference(left, record.document)}; pushed: ${pushed}`,
         );
       }
-      if (commit.documents.has(ref)) after.set(ref, record);
+      if (isWritten) after.set(ref, record);
       else if (record.grave !== before(ref).grave) after.set(ref, { ...this.#at(ref), grave: record.grave });
     }
     this.#count(commit, kinds);
     return after;
   }
 
-  #predicted(made: Made, record: RefRecord, snapshot: CommitClock, atMs: number): Predicted {
-    const { sent, intent, ref } = made;
-    const isExpected = sent.expectedVersion === 0 ? undefined : this.#isExpected(made, record, snapshot);
+  /** One receipt after the other: the records they leave, and what is worth counting. */
+  #decided(commit: Commit, snapshot: CommitClock, before: (ref: string) => RefRecord) {
+    const records = new Map<string, RefRecord>();
+    const recordAt = (ref: string) => records.get(ref) ?? before(ref);
+    const kinds: string[] = [];
+    for (const kept of commit.receipts) {
+      const made = this.#made(kept.mutationId);
+      if (isDatabaseRefusal(made, kept, commit)) {
+        kinds.push("refused by the database");
+        continue;
+      }
+      const isUndone = isRefusedAtomically(made, kept);
+      const at = { snapshot, atMs: kept.atMs };
+      const record = isUndone ? this.#recordInRequest(made, recordAt, at) : recordAt(made.ref);
+      const predicted = this.#predicted(made, record, at);
+      compareKept(made, kept, predicted);
+      const told = isUndone ? recordAt(made.ref).document?.values : predicted.told;
+      compareTold(made, predicted.told && told);
+      if (!isUndone) records.set(made.ref, predicted.after);
+      kinds.push(...kindsOf(made, predicted, record));
+    }
+    return { records, kinds };
+  }
+
+  #predicted({ sent, intent, ref }: Made, record: RefRecord, { snapshot, atMs }: Moment): Predicted {
+    const entry = stateAt(this.#entries.get(ref), snapshot);
+    const isCurrent = entry?.seq === sent.expectedVersion && isEqual(entry.values, record.document?.values);
+    const isExpected = sent.expectedVersion === 0 ? undefined : isCurrent;
     return predict(intent, { collection: collectionOf(ref), record, isExpected, atMs });
   }
 
-  #isExpected({ sent, ref }: Made, { document }: RefRecord, snapshot: CommitClock): boolean {
-    const entry = stateAt(this.#entries.get(ref), snapshot);
-    return entry?.seq === sent.expectedVersion && isEqual(entry.values, document?.values);
-  }
-
-  /** What a refused mutation of an atomic request was decided on: those before it, which were then undone. */
-  #undone(made: Made, recordAt: (ref: string) => RefRecord, snapshot: CommitClock, atMs: number) {
-    const scratch = new Map<string, RefRecord>();
-    const read = (ref: string) => scratch.get(ref) ?? recordAt(ref);
+  /** What a refused mutation of an atomic request was decided on: after those before it, which were then undone. */
+  #recordInRequest(made: Made, recordAt: (ref: string) => RefRecord, moment: Moment): RefRecord {
+    const records = new Map<string, RefRecord>();
     for (const each of made.request.made) {
       if (each === made) break;
       if (this.#committed.has(each.sent.mutationId)) continue;
-      scratch.set(each.ref, this.#predicted(each, read(each.ref), snapshot, atMs).after);
+      const record = records.get(each.ref) ?? recordAt(each.ref);
+      records.set(each.ref, this.#predicted(each, record, moment).after);
     }
-    return read;
-  }
-
-  #compare(
-    made: Made,
-    kept: KeptReceipt,
-    predicted: Predicted,
-    { commit, told }: { readonly commit: Commit; readonly told: RefRecord | undefined },
-  ): void {
-    const what = `${kept.mutationId} (${made.intent.kind} ${made.ref} at ${commit.clock})`;
-    const expected = { ...predicted, conflicts: [...predicted.conflicts].sort() };
-    for (const key of ["outcome", "reason", "absent", "conflicts"] as const) {
-      if (!isEqual(kept[key] as never, expected[key] as never))
-        throw new RunFault(`${what}: ${key} ${kept[key]}, not ${expected[key]}`);
-    }
-    const first = made.told.find((receipt) => !receipt.replayed && receipt.outcome !== "NOT_ATTEMPTED");
-    if (first === undefined) return;
-    this.#compareTold(first, told && predicted.told ? told.document?.values : predicted.told, what);
-  }
-
-  #compareTold(receipt: Receipt, record: Values | undefined, what: string): void {
-    const told = receipt.record?.form === "JSON" ? valuesIn(receipt.record.json, "JSON") : undefined;
-    if (!isEqual(told as never, record as never))
-      throw new RunFault(`${what}: was told ${differingValues(told, record)}`);
+    return records.get(made.ref) ?? recordAt(made.ref);
   }
 
   #count({ receipts, documents }: Commit, kinds: readonly string[]): void {
@@ -198,8 +188,58 @@ class Replay {
     if (receipts.length > 1) all.push("several in a transaction");
     if (documents.size > 0 && receipts.length > documents.size)
       all.push("several of a record in a transaction");
-    for (const kind of all) this.tally.set(kind, (this.tally.get(kind) ?? 0) + 1);
+    for (const kind of all) this.#tally(kind);
   }
+
+  #tally(kind: string): void {
+    this.tally.set(kind, (this.tally.get(kind) ?? 0) + 1);
+  }
+}
+
+interface Moment {
+  readonly snapshot: CommitClock;
+  readonly atMs: number;
+}
+
+function compareKept({ intent, ref }: Made, kept: KeptReceipt, predicted: Predicted): void {
+  const expected = { ...predicted, conflicts: [...predicted.conflicts].sort() };
+  for (const key of ["outcome", "reason", "absent", "conflicts"] as const) {
+    if (JSON.stringify(kept[key]) !== JSON.stringify(expected[key]))
+      throw new RunFault(
+        `${kept.mutationId}, ${intent.kind} of ${ref}: ${key} ${kept[key]}, not ${expected[key]}`,
+      );
+  }
+}
+
+/** @param record what was to be told with it when it was decided; sent again, it comes with what is there then. */
+function compareTold({ told, sent }: Made, record: Values | undefined): void {
+  const first = told.find(({ replayed, outcome }) => !replayed && outcome !== "NOT_ATTEMPTED");
+  if (first === undefined) return;
+  const values = first.record?.form === "JSON" ? valuesIn(first.record.json, "JSON") : undefined;
+  if (JSON.stringify(values) === JSON.stringify(record) || (values && record && isEqual(values, record)))
+    return;
+  throw new RunFault(`${sent.mutationId} was told ${differingValues(values, record)}`);
+}
+
+/** What is worth counting: that a test which counts none shows nothing. */
+function kindsOf(
+  { intent, sent, request, ref }: Made,
+  { outcome, conflicts }: Predicted,
+  { document }: RefRecord,
+): string[] {
+  const kinds = [`${intent.kind} ${outcome}`];
+  if (intent.kind === "update") {
+    const rules = conflicts
+      .map((name) => fieldNamed(name))
+      .map(({ kind, rule }) => `${rule ?? "inherited"} of ${kind}`);
+    kinds.push(...rules.map((rule) => `met: ${rule}`));
+    if (document === undefined && outcome === "MERGED") kinds.push("revived");
+    if (intent.base === undefined) kinds.push(`blind ${outcome}`);
+  }
+  if (intent.kind === "delete") kinds.push(`delete ${outcome} of ${collectionOf(ref).deletes}`);
+  if (sent.expectedVersion !== 0) kinds.push(`expected version: ${outcome}`);
+  if (request.atomic) kinds.push(`atomic: ${outcome}`);
+  return kinds;
 }
 
 function later(a: CommitClock, b: CommitClock): CommitClock {
@@ -222,7 +262,8 @@ export function collectionOf(ref: string): RefCollection {
   return found;
 }
 
-function isUndone({ request }: Made, { outcome }: KeptReceipt): boolean {
+/** Nothing but its receipt is kept of such a request. */
+function isRefusedAtomically({ request }: Made, { outcome }: KeptReceipt): boolean {
   return request.atomic && outcome !== "APPLIED" && outcome !== "MERGED";
 }
 

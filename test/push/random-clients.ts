@@ -91,9 +91,12 @@ class Client {
 
   async round(): Promise<void> {
     const random = this.#random;
-    if (random.below(3) === 0) await this.#readRecord(this.#randomRef());
-    if (random.below(3) === 0) await this.#readEntry(this.#randomRef());
-    const requests = Array.from({ length: 1 + random.below(2) }, () => this.#newRequest());
+    const looked = this.#randomRef();
+    const look = random.below(6);
+    if (look < 2) await this.#readRecord(looked);
+    else if (look < 5) await this.#readEntry(looked);
+    const requests = [this.#newRequest(looked)];
+    if (random.below(2)) requests.push(this.#newRequest(this.#randomRef()));
     const again = random.below(4) === 0 ? [random.of(this.notes.requests)] : [];
     const deliveries = [...requests, ...again].flatMap((request) =>
       Array.from({ length: 1 + random.below(3) }, () => this.#deliver(request)),
@@ -126,7 +129,8 @@ class Client {
     this.#replica.set(ref, { values, version: entry.seq });
   }
 
-  #newRequest(): Request {
+  /** @param favourite the record most of it is about. */
+  #newRequest(favourite: string): Request {
     const random = this.#random;
     const request: Request = {
       made: [],
@@ -134,10 +138,9 @@ class Client {
       device: this.#options.device,
       knownDone: this.notes.done.length,
     };
-    const favourite = this.#randomRef();
     const count = random.of([1, 1, 2, 3, 6]);
     for (let index = 0; index < count; index++)
-      request.made.push(this.#newMutation(random.below(2) ? favourite : this.#randomRef(), request));
+      request.made.push(this.#newMutation(random.below(3) ? favourite : this.#randomRef(), request));
     if (random.below(10) === 0) request.made.push(random.of(request.made));
     this.notes.requests.push(request);
     return request;
@@ -172,9 +175,9 @@ class Client {
     const random = this.#random;
     const isCounted = ref.includes("/c");
     const chance = random.below(20);
-    if (!isCounted && (chance < 2 || (values === undefined && chance < 14)))
+    if (!isCounted && (chance < 1 || (values === undefined && chance < 15)))
       return { kind: "create", values: this.#perhapsStamped(newValues(random)) };
-    if (!isCounted && chance < 6) {
+    if (!isCounted && chance < 4) {
       return { kind: "delete", base: random.below(4) && values ? values : undefined };
     }
     return this.#newUpdate(random.below(25) === 0 ? newValues(random) : values);
@@ -182,9 +185,9 @@ class Client {
 
   #newUpdate(values: Values | undefined): RefIntent {
     const random = this.#random;
-    const names = new Set(Array.from({ length: 1 + random.below(5) }, () => random.of(EDITABLE).name));
+    const names = new Set(Array.from({ length: 1 + random.below(7) }, () => random.of(EDITABLE).name));
     if (random.below(60) === 0) names.add("written");
-    const isBlind = values === undefined || random.below(8) === 0;
+    const isBlind = (values === undefined && random.below(2) === 0) || random.below(12) === 0;
     // What counts needs a base: blind edits leave it out, but for a few that are to be refused.
     const fields = [...names].map(fieldNamed).filter((field) => {
       return !isBlind || random.below(40) === 0 || (field.rule !== "SET" && field.rule !== "COUNTER");

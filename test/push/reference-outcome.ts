@@ -22,7 +22,7 @@ export interface RefDocument {
 
 export interface RefRecord {
   readonly document: RefDocument | undefined;
-  /** What a push deleted last, if the record is absent since and may come back. */
+  /** What a push deleted last, if none has made the record anew since, and it may come back. */
   readonly grave: RefDocument | undefined;
 }
 
@@ -141,7 +141,7 @@ function updated(update: Update, document: RefDocument, situation: RefSituation)
   const { conflicts } = edit;
   if (edit.refused) return conflict(document, conflicts, situation);
   const outcome = conflicts.length > 0 ? "MERGED" : "APPLIED";
-  const after = { document: edit.document, grave: undefined };
+  const after = { ...situation.record, document: edit.document };
   const told = outcome === "MERGED" ? edit.document.values : undefined;
   return {
     ...unchanged(situation),
