@@ -9,7 +9,7 @@ const warnings: object[] = [];
 const logger: Logger = { ...silentLogger, warn: (fields) => warnings.push(fields) };
 
 beforeAll(async () => {
-  fixture = await pushFixture({ logger });
+  fixture = await pushFixture({ logger, mutationBytesMax: 4 * 2 ** 20 });
 });
 afterAll(() => fixture.close());
 
@@ -73,10 +73,10 @@ test("push: an index that can't hold the value → DATABASE", async () => {
 test("push: the document would be over 16 MB, or the record over what the log holds → TOO_LARGE", async () => {
   await fixture.notes.insertOne({ _id: "fat", ...ofAna, undeclared: "x".repeat(15_500_000) });
   const fat = await sendOne(fixture, update("fat", { body: "y".repeat(2_000_000) }));
-  expect(fat).toMatchObject({ outcome: "REJECTED", rejection: { reason: "TOO_LARGE" } });
+  expect(fat).toMatchObject({ outcome: "REJECTED", rejection: { reason: "TOO_LARGE", violations: [] } });
   await fixture.notes.insertOne({ _id: "long", ...ofAna, body: "x".repeat(14_000_000) });
   const long = await sendOne(fixture, update("long", { tags: ["y".repeat(1_500_000)] }));
-  expect(long).toMatchObject({ outcome: "REJECTED", rejection: { reason: "TOO_LARGE" } });
+  expect(long).toMatchObject({ outcome: "REJECTED", rejection: { reason: "TOO_LARGE", violations: [] } });
   expect(await fixture.notes.findOne({ _id: "long" })).not.toHaveProperty("tags");
 });
 

@@ -10,7 +10,7 @@ import { realClock } from "../../src/main.ts";
 import type { Clock } from "../../src/model/clock.ts";
 import type { Logger } from "../../src/model/logger.ts";
 import { silentLogger } from "../../src/model/logger.ts";
-import type { Mutation, MutationKind } from "../../src/model/mutation.ts";
+import { MUTATION_BYTES_MAX, type Mutation, type MutationKind } from "../../src/model/mutation.ts";
 import type { Principal } from "../../src/model/principal.ts";
 import type { Receipt } from "../../src/model/receipt.ts";
 import type { JsonObject, RecordForm } from "../../src/model/record-form.ts";
@@ -44,7 +44,11 @@ function pushSchema(): Promise<Schema> {
 }
 
 export async function pushFixture(
-  options: { readonly database?: TestDatabase; readonly logger?: Logger } = {},
+  options: {
+    readonly database?: TestDatabase;
+    readonly logger?: Logger;
+    readonly mutationBytesMax?: number;
+  } = {},
 ): Promise<PushFixture> {
   const database = options.database ?? (await testDatabase());
   const { client, sourceDb, tidemarkDb } = database;
@@ -60,7 +64,8 @@ export async function pushFixture(
     size: PUSH_SESSIONS,
   });
   const parts = { client, sourceDb, log, ledger, schema: await pushSchema(), clock, sessions };
-  const push = createPush({ ...parts, logger: options.logger ?? silentLogger });
+  const { logger = silentLogger, mutationBytesMax = MUTATION_BYTES_MAX } = options;
+  const push = createPush({ ...parts, logger, mutationBytesMax });
   const close = async () => {
     await push.close();
     await sessions.close();
