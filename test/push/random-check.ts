@@ -1,10 +1,8 @@
 // Replays a random run's history against the reference: each commit's receipts, in the order they were decided in, must
 // be what the declared rules make of the records as they stood, and its documents what they leave. Writes of other
-// programs just set the state.
-//
-// A record that a transaction writes is as it was just before the commit: else the transaction would have failed. What
-// it only read, it read in its snapshot, which may be older: it is looked for, from the latest on back to what the
-// client knew when it sent the first of the mutations.
+// programs just set the state. A record that a transaction writes is as it was just before the commit: else it would
+// have failed. What it only read it read in its snapshot, which may be older: that is looked for, from the latest on back
+// to what the clients knew when they sent its mutations.
 import type { CommitClock } from "../../src/model/commit-clock.ts";
 import type { Made } from "./random-clients.ts";
 import type { Commit, KeptEntry, KeptReceipt } from "./random-history.ts";
