@@ -1,5 +1,6 @@
 // Keeps pushing what waits: takes groups from the queue, a few at a time, and what groups set aside, lane by lane.
 // While one group commits, the next gathers: there is no linger, and no push waits longer than for the groups before it.
+import { setImmediate } from "node:timers/promises";
 import { SyncError } from "../model/sync-error.ts";
 import { GROUP_MUTATIONS_MAX, PushQueue, type QueueLimits, type Unit } from "./queue.ts";
 
@@ -81,6 +82,8 @@ export class Pusher<U extends Unit> {
     const left = new Set(aside);
     for (const unit of group) if (!left.has(unit)) this.#queue.done(unit);
     this.#aside.push(...Map.groupBy(aside, ({ lane }) => lane).values());
+    // Whoever has just been answered may send again at once: that belongs into the next group.
+    await setImmediate();
     this.#groups--;
     this.#next();
   }
