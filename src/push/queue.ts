@@ -22,9 +22,11 @@ const GROUP_BYTES_MAX = 4 * 2 ** 20;
 const SLICE = 100;
 
 export interface QueueLimits {
+  /** Waiting and under way. */
   readonly mutationsMax: number;
+  /** Of what waits and is under way. */
   readonly bytesMax: number;
-  /** Mutations of one lane. */
+  /** Mutations of one lane that wait. */
   readonly laneMutationsMax: number;
 }
 
@@ -78,10 +80,11 @@ export class PushQueue<U extends Unit> {
     const group: U[] = [];
     const room: Room = { mutations: GROUP_MUTATIONS_MAX, bytes: GROUP_BYTES_MAX };
     const own = new Set<Lane | RecordRef>();
+    const reserved = new Set<RecordRef>();
     for (let took = true; took; ) {
       took = false;
       for (const lane of [...this.#lanes.keys()]) {
-        const slice = this.#takeSlice(lane, { group, room, own });
+        const slice = this.#takeSlice(lane, { group, room, own, reserved });
         took ||= slice;
         if (group.at(-1)?.alone) return group;
       }
@@ -91,6 +94,7 @@ export class PushQueue<U extends Unit> {
 
   /** It is over, however it ended: its lane and records are free again. */
   done(unit: U): void {
+    this.#count(unit, -1);
     for (const name of [unit.lane, ...unit.refs]) {
       const count = (this.#underWay.get(name) ?? 0) - 1;
       invariant(count >= 0, "what is done was under way");
@@ -99,13 +103,14 @@ export class PushQueue<U extends Unit> {
     }
   }
 
-  #takeSlice(lane: Lane, { group, room, own }: Taking<U>): boolean {
+  #takeSlice(lane: Lane, taking: Taking<U>): boolean {
+    const { group, room, own } = taking;
     const waiting = this.#lanes.get(lane);
     invariant(waiting, "a lane is there as long as something waits in it");
     let taken = 0;
     while (taken < Math.min(waiting.length, SLICE)) {
       const unit = waiting[taken];
-      if (unit === undefined || !this.#fits(unit, { group, room, own })) break;
+      if (unit === undefined || !this.#fits(unit, taking)) break;
       for (const name of [unit.lane, ...unit.refs]) {
         own.add(name);
         this.#underWay.set(name, (this.#underWay.get(name) ?? 0) + 1);
@@ -113,7 +118,6 @@ export class PushQueue<U extends Unit> {
       room.mutations -= unit.mutations;
       room.bytes -= unit.bytes;
       group.push(unit);
-      this.#count(unit, -1);
       taken++;
       if (unit.alone) break;
     }
@@ -125,8 +129,14 @@ export class PushQueue<U extends Unit> {
     return true;
   }
 
-  #fits(unit: U, { group, room, own }: Taking<U>): boolean {
-    if ([unit.lane, ...unit.refs].some((name) => this.#underWay.has(name) && !own.has(name))) return false;
+  #fits(unit: U, { group, room, own, reserved }: Taking<U>): boolean {
+    const isTaken = (name: Lane | RecordRef) => this.#underWay.has(name) && !own.has(name);
+    if (isTaken(unit.lane)) return false;
+    if (unit.refs.some((ref) => isTaken(ref) || (reserved.has(ref) && !own.has(ref)))) {
+      // Else one that needs several records might wait for ever: each time one is free, another isn't.
+      for (const ref of unit.refs) reserved.add(ref);
+      return false;
+    }
     if (group.length === 0) return true;
     return !unit.alone && unit.mutations <= room.mutations && unit.bytes <= room.bytes;
   }
@@ -147,6 +157,8 @@ interface Taking<U> {
   readonly room: Room;
   /** Lanes and records of the group itself. */
   readonly own: Set<Lane | RecordRef>;
+  /** Records that a lane further ahead waits for. */
+  readonly reserved: Set<RecordRef>;
 }
 
 function sum<U>(units: readonly U[], of: (unit: U) => number): number {

@@ -1,5 +1,6 @@
 // The pusher by itself, with work that a test ends: groups gather while others are on their way, what is set aside goes
 // alone, what is too much is refused, and closing waits for all that was taken.
+import { setImmediate } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { ALONE_MAX, GROUPS_MAX, Pusher, QUEUE_LIMITS } from "../../src/push/pusher.ts";
 import type { QueueLimits, Unit } from "../../src/push/queue.ts";
@@ -49,8 +50,10 @@ function overloaded(limit: keyof QueueLimits) {
   return expect.objectContaining({ reason: "OVERLOADED", details });
 }
 
-/** What was ended has been acted upon. */
-const settled = () => new Promise((resolve) => setImmediate(resolve));
+/** What was ended has been acted upon: that takes a turn of the event loop. */
+async function settled(): Promise<void> {
+  for (let turns = 0; turns < 3; turns++) await setImmediate();
+}
 
 test("pusher: as many groups as may be are on their way → what arrives gathers and goes next, in one", async () => {
   const { pusher, together } = pusherAtWork();
@@ -113,18 +116,18 @@ test.each([
   ["mutationsMax", { mutations: 1_000 }],
   ["bytesMax", { bytes: 2 ** 22 }],
 ] as const)(
-  "pusher: the queue is full by %s → OVERLOADED; room is made by what is begun or removed",
+  "pusher: the queue is full by %s → OVERLOADED; room is made by what is done or removed",
   async (limit, fields) => {
     const { pusher, together } = pusherAtWork();
     for (let i = 0; i < GROUPS_MAX; i++) pusher.add(units(`busy-${i}-`, 1));
     const each = limit === "bytesMax" ? fields.bytes : fields.mutations;
-    const count = Math.floor(QUEUE_LIMITS[limit] / each);
+    const count = QUEUE_LIMITS[limit] / each - 1;
     const lanes = Array.from({ length: count }, (_, i) => units(`lane-${i}-`, 1, fields));
     for (const lane of lanes) pusher.add(lane);
     const more = units("more", 1, fields);
     const refused = overloaded(limit);
     expect(() => pusher.add(more)).toThrow(refused);
-    together[0]?.end();
+    for (const begun of together.slice()) begun.end();
     await settled();
     pusher.add(more);
     expect(() => pusher.add(units("still more", 1, fields))).toThrow(refused);

@@ -121,6 +121,28 @@ test("queue: a unit alone while others keep coming → its turn comes", () => {
   expect.unreachable("the unit alone had no turn");
 });
 
+test("queue: a unit of two records, one of them always under way → its turn comes, others' on further records too", () => {
+  const queue = queueOf(units("a", 1, { refs: ["c/x"] }));
+  const busy = [queue.take()];
+  queue.add(units("b", 1, { refs: ["c/y"] }));
+  busy.push(queue.take());
+  queue.add(units("z", 1, { refs: ["c/x", "c/y"], alone: true }));
+  for (let round = 0; round < 3; round++) {
+    for (const ref of ["c/x", "c/y"]) {
+      queue.add([
+        unit(`d${round}`, { refs: [ref] }),
+        unit(`e${round}${ref}`, { lane: `e${round}`, refs: ["c/e"] }),
+      ]);
+      finish(queue, busy.shift() ?? []);
+      const group = queue.take();
+      if (group[0]?.lane === "z") return;
+      expect(group.map(({ lane }) => lane)).toContain(`e${round}`);
+      busy.push(group);
+    }
+  }
+  expect.unreachable("the unit of two records had no turn");
+});
+
 test("queue: a unit larger than a group may be → goes without others", () => {
   const large = { bytes: 5 * MEBI, mutations: 1_000 };
   const queue = queueOf(units("a", 1), [unit("b0", large)], units("d", 1));
@@ -133,7 +155,7 @@ test("queue: bytes of a group → bounded", () => {
   expect(queue.take().length).toBe(4);
 });
 
-test("queue: each limit → told when units would break it, not when they just fit; what is taken makes room", () => {
+test("queue: each limit → told when units would break it, not when they just fit; what is done makes room", () => {
   const queue = new PushQueue<TestUnit>({ mutationsMax: 10, bytesMax: 1_000, laneMutationsMax: 6 });
   expect(queue.fullFor(units("a", 7))).toBe("laneMutationsMax");
   expect(queue.fullFor(units("a", 6))).toBeUndefined();
@@ -144,7 +166,9 @@ test("queue: each limit → told when units would break it, not when they just f
   expect(queue.fullFor(units("d", 4))).toBe("mutationsMax");
   expect(queue.fullFor([unit("d", { bytes: 301 })])).toBe("bytesMax");
   expect(queue.fullFor([unit("d", { bytes: 300 })])).toBeUndefined();
-  queue.take();
+  const group = queue.take();
+  expect(queue.fullFor(units("a", 4))).toBe("mutationsMax");
+  finish(queue, group);
   expect(queue.fullFor(units("a", 6))).toBeUndefined();
 });
 
@@ -157,8 +181,8 @@ test("queue: removed → given no more, their order kept, room made; what is und
   queue.add(rest);
   expect(queue.remove(new Set([first, ...rest.slice(1, 3)]))).toBe(2);
   expect(queue.remove(new Set([first]))).toBe(0);
-  expect(queue.fullFor(units("b", 3))).toBeUndefined();
-  expect(queue.fullFor(units("b", 4))).toBe("mutationsMax");
+  expect(queue.fullFor(units("b", 2))).toBeUndefined();
+  expect(queue.fullFor(units("b", 3))).toBe("mutationsMax");
   finish(queue, group);
   expect(namesOf(queue.take())).toEqual(["a1", "a4", "a5"]);
 });
@@ -207,6 +231,18 @@ class Model {
     return ![lane, ...refs].some((name) => blocked.has(name));
   }
 
+  /** Heads that nothing keeps back: one that waits for some of its records keeps all of them from those behind it. */
+  unreserved(heads: readonly TestUnit[], blocked: ReadonlySet<string>): TestUnit[] {
+    const inTurn = heads.filter(({ lane }) => !blocked.has(lane));
+    let kept: TestUnit[] = [];
+    for (;;) {
+      const taken = new Set([...blocked, ...kept.flatMap(({ refs }) => refs)]);
+      const more = inTurn.filter((head) => !this.isFree(head, taken));
+      if (more.length === kept.length) return inTurn.filter((head) => !kept.includes(head));
+      kept = more;
+    }
+  }
+
   /** Judges a group taken and moves it on. */
   took(group: readonly TestUnit[]): void {
     const blocked = this.blocked();
@@ -219,7 +255,7 @@ class Model {
       sums.bytes += one.bytes;
     }
     const heads = [...Map.groupBy(this.waiting, ({ lane }) => lane).values()].flatMap(([head]) => head ?? []);
-    const free = heads.filter((head) => this.isFree(head, blocked));
+    const free = this.unreserved(heads, blocked);
     if (group.length === 0) expect(free).toEqual([]);
     if (group.length > 1) {
       expect(group.some(({ alone }) => alone)).toBe(false);
