@@ -95,17 +95,16 @@ function unitsOf(reads: readonly ReadResult[], call: Call, { atomic, tell }: Tel
 export function work(parts: PushParts): Work<SubmittedUnit> {
   return {
     async together(units) {
-      const [first] = units;
-      if (first?.alone) {
-        await pushRequest(parts, first);
-        return [];
-      }
+      // An atomic request may have to wait for records others hold: groups don't wait with it.
+      if (units[0]?.alone) return units;
       const unitOf = new Map(units.flatMap((unit) => unit.tickets.map((ticket) => [ticket, unit])));
       const tell = (ticket: Ticket, told: Told) => unitOf.get(ticket)?.tell(ticket, told);
       const aside = await pushTogether(parts, [...unitOf.keys()], tell);
       return aside.flatMap((ticket) => unitOf.get(ticket) ?? []);
     },
     async alone(units) {
+      const [first] = units;
+      if (first?.alone) return await pushRequest(parts, first);
       const unitOf = new Map(units.flatMap((unit) => unit.tickets.map((ticket) => [ticket, unit])));
       const tell = (ticket: Ticket, told: Told) => unitOf.get(ticket)?.tell(ticket, told);
       await pushAlone(parts, [...unitOf.keys()], tell);

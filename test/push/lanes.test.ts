@@ -189,6 +189,32 @@ test("push: a call aborted while its document is held open → undone, what its 
   expect(await stored("behind")).toBeNull();
 });
 
+test("push: atomic requests at documents another program holds open → other devices' mutations go on meanwhile", async () => {
+  const ids = ["kept-1", "kept-2", "kept-3"];
+  for (const id of ids) await noted(id);
+  const session = fixture.database.client.startSession();
+  session.startTransaction();
+  await fixture.notes.updateMany({ _id: { $in: ids } }, { $set: { body: "theirs" } }, { session });
+  const kept = ids.map((id, i): CallToGather => {
+    const mutations = [update(id, { title: "mine" }), create(`with ${id}`, ofAna)];
+    return { mutations, device: `kept ${i}`, atomic: true };
+  });
+  const pending = await gather(fixture, [
+    ...kept,
+    { mutations: [create("goes on", ofAna)], device: "other" },
+  ]);
+  let isTold = false;
+  void Promise.race(pending.slice(0, ids.length)).then(() => {
+    isTold = true;
+  });
+  expect(await pending.at(-1)?.then(toldOf)).toEqual(["APPLIED"]);
+  expect(isTold).toBe(false);
+  await session.commitTransaction();
+  await session.endSession();
+  const results = await Promise.all(pending.slice(0, ids.length));
+  expect(results.flatMap(toldOf)).toEqual(new Array(6).fill("APPLIED"));
+});
+
 test("push: a document never let go → CONTENTION for its call, and what it sent after it isn't tried", async () => {
   await noted("stuck");
   const session = fixture.database.client.startSession();
