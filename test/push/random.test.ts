@@ -16,7 +16,7 @@ import { checkCounters, checkTold } from "./random-told.ts";
 import { makeCounters, runWriter } from "./random-writer.ts";
 
 const CLIENTS = 5;
-const ROUNDS = Number(process.env["TIDEMARK_ROUNDS"] ?? 35);
+const ROUNDS = Number(process.env["TIDEMARK_ROUNDS"] ?? 30);
 const WRITES_PER_ROUND = 12;
 
 let folder: string;
