@@ -77,10 +77,12 @@ function culpritsOf({ tickets, seen, error }: FailedRun, now: Facts): (ticket: T
   }
   // A copy's receipt is in the ledger by now.
   if (error instanceof ReceiptExists) return () => false;
+  const fresh = tickets.filter(({ read }) => !now.receipts.has(read.mutation.mutationId));
   const changed = new Set(
-    tickets.map(refOf).filter((ref) => !sameDocument(seen?.documents.get(ref), now.documents.get(ref))),
+    fresh.map(refOf).filter((ref) => !sameDocument(seen?.documents.get(ref), now.documents.get(ref))),
   );
-  if (changed.size === 0) throw error;
+  const isCopied = now.receipts.size > (seen?.receipts.size ?? 0);
+  if (changed.size === 0 && !isCopied) throw error;
   return (ticket) => changed.has(refOf(ticket));
 }
 
