@@ -179,6 +179,14 @@ test.each(orders)(
   },
 );
 
+test("push: EDIT_WINS: an edit to what was deleted already → back, written at the time it came back", async () => {
+  const id = await fresh("edit_wins", { writtenAt: 5 });
+  await sendOne(fixture, remove(id, undefined, inWins));
+  const receipt = await sendOne(fixture, update(id, { title: "tea" }, undefined, inWins));
+  expect(short(receipt)).toEqual({ ...applied, outcome: "MERGED", told: "tea" });
+  expect(await storedOf("edit_wins", id)).toMatchObject({ ...ofAna, writtenAt: NOW_MS });
+});
+
 test("push: EDIT_WINS: several edits after a delete, in one request and later → all stand", async () => {
   const id = await fresh("edit_wins", { votes: 1 });
   const { receipts } = await send(fixture, [

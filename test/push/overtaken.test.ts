@@ -70,6 +70,10 @@ test("push: a document changed under a group → its mutation sees the change, w
   const results = await Promise.all(await gather({ push }, calls));
   expectTogether(results.slice(0, -1));
   expect(results.slice(-1).map(toldOf)).toEqual([["APPLIED", "MERGED", "APPLIED"]]);
+  const [overtaken] = results.slice(-1);
+  const clocks =
+    overtaken?.status === "fulfilled" ? overtaken.value.receipts.map((one) => one.commitClock) : [];
+  expect(clocks).toEqual(clocks.toSorted((a, b) => (a < b ? -1 : 1)));
   expect(await fixture.notes.findOne({ _id: "changed" })).toMatchObject({ title: "mine" });
   await push.close();
 });
