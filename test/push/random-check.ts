@@ -254,7 +254,7 @@ function stateAt<T>(all: readonly Dated<T>[] | undefined, clock: CommitClock | u
   return all?.findLast((dated) => clock === undefined || dated.clock <= clock)?.state;
 }
 
-export function collectionOf(ref: string): RefCollection {
+function collectionOf(ref: string): RefCollection {
   const found = COLLECTIONS.find(({ name }) => ref.startsWith(`${name}/`));
   if (found === undefined) throw new Error(`no collection for ${ref}`);
   return found;
