@@ -80,22 +80,34 @@ export interface DocumentsWanted {
   readonly wanted: ReadonlyMap<string, SourceKey>;
   /** The record id of an `_id`; undefined: it is none. */
   readonly idOf: (key: unknown) => string | undefined;
+  /** Of all documents together. Default: no bound. */
+  readonly bytesMax?: number;
+}
+
+/** More bytes of documents were asked for than may be read at once. */
+export class TooMuchToRead extends Error {
+  override readonly name = "TooMuchToRead";
 }
 
 /**
  * The documents under these `_id`s, by record id, as the session's transaction sees them, or, without a session, as a
  * majority has them. What isn't there is left out.
+ * @throws TooMuchToRead.
  */
 export async function readDocuments(
   source: Source,
-  { collection, wanted, idOf }: DocumentsWanted,
+  { collection, wanted, idOf, bytesMax = Number.POSITIVE_INFINITY }: DocumentsWanted,
   session?: Session,
 ): Promise<Map<string, Found>> {
   const filter = { _id: { $in: [...wanted.values()] } };
   const options = { ...readIn(session), raw: true, batchSize: wanted.size + 1 };
   const found = new Map<string, Found>();
   let hasStrangers = false;
-  for await (const raw of documents(source, collection).find(filter, options)) {
+  let bytes = 0;
+  for await (const raw of documents(source, collection).find<Document>(filter, options)) {
+    invariant(raw instanceof Uint8Array, "a raw document is its bytes");
+    bytes += raw.length;
+    if (bytes > bytesMax) throw new TooMuchToRead(`documents of more than ${bytesMax} bytes were asked for`);
     const document = decoded(source, raw);
     const recordId = isReadable(document) ? idOf(document["_id"]) : undefined;
     if (recordId !== undefined && wanted.has(recordId)) found.set(recordId, document);
@@ -116,15 +128,14 @@ async function readAlone(
 ): Promise<Found> {
   const options = { ...readIn(session), raw: true };
   const raw: unknown = await documents(source, collection).findOne({ _id: key }, options);
-  return raw === null ? undefined : decoded(source, raw);
+  return raw instanceof Uint8Array ? decoded(source, raw) : undefined;
 }
 
 function readIn(session: Session | undefined) {
   return session ? { session } : ({ readConcern: "majority" } as const);
 }
 
-function decoded(source: Source, raw: unknown): Found {
-  invariant(raw instanceof Uint8Array, "a raw document is its bytes");
+function decoded(source: Source, raw: Uint8Array): Found {
   try {
     const { enableUtf8Validation: utf8 = true, ...decoding } = source.readOptions;
     return BSON.deserialize(raw, { ...decoding, validation: { utf8 } });

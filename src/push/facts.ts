@@ -34,6 +34,10 @@ export interface Facts {
   readonly memberships: ReadonlyMap<string, Grants>;
 }
 
+/** Of the documents of one collection that a transaction reads at once. */
+export const DOCUMENTS_BYTES_MAX = 64 * 2 ** 20;
+
+/** @throws TooMuchToRead. */
 export async function readFacts(
   parts: PushParts,
   tickets: readonly Ticket[],
@@ -67,7 +71,10 @@ async function readAllDocuments(
   for (const [collection, some] of Map.groupBy(tickets, ({ read }) => read.collection)) {
     const wanted = new Map<string, SourceKey>(some.map(({ read }) => [read.recordId, read.key]));
     const idOf = (key: unknown) => recordIdOf(collection, key);
-    const found = await readDocuments(source, { collection: collection.name, wanted, idOf }, session);
+    // One alone is as large as the database takes.
+    const bytesMax = tickets.length > 1 ? DOCUMENTS_BYTES_MAX : Number.POSITIVE_INFINITY;
+    const asked = { collection: collection.name, wanted, idOf, bytesMax };
+    const found = await readDocuments(source, asked, session);
     for (const [recordId, document] of found) documents.set(recordRef(collection.name, recordId), document);
   }
   return documents;

@@ -6,22 +6,24 @@ import { Refused } from "./refused.ts";
 /** Top-level fields of one record, as the contract has it for `Update.changed`. */
 export const MUTATION_FIELDS_MAX = 1000;
 
-/**
- * Returns its size in bytes.
- * @throws Refused TOO_LARGE, naming the limit, its value, and what was sent.
- */
-export function refuseTooLarge({ kind }: Mutation, bytesMax: number): number {
-  const records = recordsOf(kind);
-  for (const record of records) {
+/** Bytes of its records, as they were sent; JSON counts as its text. */
+export function sizeOf({ kind }: Mutation): number {
+  return recordsOf(kind).reduce((sum, record) => sum + bytesOf(record), 0);
+}
+
+/** @throws Refused TOO_LARGE, naming the limit, its value, and what was sent. */
+export function refuseTooManyFields({ kind }: Mutation): void {
+  for (const record of recordsOf(kind)) {
     const fields = record.form === "JSON" ? Object.keys(record.json).length : 0;
-    if (fields > MUTATION_FIELDS_MAX) {
-      throw tooLarge(kind.case, "mutation_fields_max", `${fields} fields, more than ${MUTATION_FIELDS_MAX}`);
-    }
+    if (fields <= MUTATION_FIELDS_MAX) continue;
+    throw tooLarge(kind.case, "mutation_fields_max", `${fields} fields, more than ${MUTATION_FIELDS_MAX}`);
   }
-  const bytes = records.reduce((sum, record) => sum + sizeOf(record), 0);
+}
+
+/** @throws Refused TOO_LARGE, naming the limit, its value, and what was sent. */
+export function refuseTooLarge({ kind }: Mutation, bytes: number, bytesMax: number): void {
   if (bytes > bytesMax)
     throw tooLarge(kind.case, "mutation_bytes_max", `${bytes} bytes, more than ${bytesMax}`);
-  return bytes;
 }
 
 function recordsOf(kind: Mutation["kind"]): RecordForm[] {
@@ -30,8 +32,7 @@ function recordsOf(kind: Mutation["kind"]): RecordForm[] {
   return [record, base].filter((form) => form !== undefined);
 }
 
-/** JSON counts as its text. */
-function sizeOf(record: RecordForm): number {
+function bytesOf(record: RecordForm): number {
   return record.form === "PROTO" ? record.bytes.length : Buffer.byteLength(JSON.stringify(record.json));
 }
 

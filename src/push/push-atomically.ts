@@ -8,12 +8,12 @@ import { insertReceipts, ReceiptExists } from "../ledger/ledger.ts";
 import { commitClockOf } from "../model/commit-clock.ts";
 import type { Receipt } from "../model/receipt.ts";
 import { SyncError } from "../model/sync-error.ts";
-import { DocumentRefused, type Session } from "../mongo/source-document.ts";
+import { DocumentRefused, type Session, TooMuchToRead } from "../mongo/source-document.ts";
 import { runTransaction } from "../mongo/transaction.ts";
 import type { PushParts } from "./call.ts";
 import { tell, writeSettled } from "./commit.ts";
 import { viewOf } from "./decide.ts";
-import { type Facts, grantsOf, readFacts } from "./facts.ts";
+import { DOCUMENTS_BYTES_MAX, type Facts, grantsOf, readFacts } from "./facts.ts";
 import { recordRefusal } from "./push-alone.ts";
 import { isDone, receiptToStore, tellNotAttempted, tellStored } from "./receipts.ts";
 import { createSettling, type Settlement, type Settling } from "./settle.ts";
@@ -35,10 +35,16 @@ export async function pushAtomically(
     try {
       return await pushOrBlame(parts, tickets, isHopeless);
     } catch (error) {
+      if (error instanceof TooMuchToRead) throw tooMuch(error);
       if (!(error instanceof ReceiptExists || error instanceof Overtaken)) throw error;
     }
   }
   throw new SyncError("CONTENTION", "copies of this request are being pushed at the same time; try again");
+}
+
+function tooMuch(cause: TooMuchToRead): SyncError {
+  const message = `the records this request is about have more than ${DOCUMENTS_BYTES_MAX} bytes: push fewer of them atomically`;
+  return new SyncError("REQUEST_TOO_LARGE", message, { cause });
 }
 
 async function pushOrBlame(

@@ -3,7 +3,7 @@
 import type { Mutation } from "../model/mutation.ts";
 import type { Receipt } from "../model/receipt.ts";
 import type { Call, PushParts } from "./call.ts";
-import { refuseTooLarge } from "./mutation-size.ts";
+import { refuseTooManyFields, sizeOf } from "./mutation-size.ts";
 import { readMutation } from "./read-mutation.ts";
 import { tellRejected } from "./receipts.ts";
 import { refusalOf } from "./refuse-intent.ts";
@@ -16,15 +16,17 @@ export type ReadResult =
 
 /** In the request's order. */
 export function readAll(parts: PushParts, call: Call, mutations: readonly Mutation[]): ReadResult[] {
+  const { clock, mutationBytesMax: bytesMax } = parts;
+  const nowMs = clock.nowMs();
   return mutations.map((sent) => {
     const mutation = { ...sent, mutationId: sent.mutationId.toLowerCase() };
     const read = orRejection(() => {
-      const bytes = refuseTooLarge(mutation, parts.mutationBytesMax);
-      const found = readMutation(parts.schema, mutation);
-      return { ticket: { call, read: found, refusal: refusalOf(found, call.principal) }, bytes };
+      refuseTooManyFields(mutation);
+      return readMutation(parts.schema, mutation);
     });
-    return "rejection" in read
-      ? { refused: tellRejected(mutation, mutation.recordId, read.rejection) }
-      : read;
+    if ("rejection" in read) return { refused: tellRejected(mutation, mutation.recordId, read.rejection) };
+    const bytes = sizeOf(mutation);
+    const refusal = refusalOf(read, { principal: call.principal, bytes, bytesMax, nowMs });
+    return { ticket: { call, read, refusal }, bytes };
   });
 }

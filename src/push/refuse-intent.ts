@@ -8,20 +8,32 @@ import type { Rejection } from "../model/receipt.ts";
 import type { Field, Merge } from "../schema/collection.ts";
 import type { FieldShape, MessageShape } from "../schema/shape.ts";
 import { encodeFit, refuseBrokenRules } from "./broken-rules.ts";
+import { refuseTooLarge } from "./mutation-size.ts";
 import type { ReadMutation } from "./read-mutation.ts";
 import { orRejection, Refused } from "./refused.ts";
+import { createStamps } from "./stamps.ts";
+
+export interface Judging {
+  readonly principal: Principal;
+  /** The mutation's size. */
+  readonly bytes: number;
+  readonly bytesMax: number;
+  /** For stamps, which rules may ask for. */
+  readonly nowMs: number;
+}
 
 /** Why it is refused: FORBIDDEN, INVALID or TOO_LARGE; undefined: it isn't. */
-export function refusalOf(read: ReadMutation, principal: Principal): Rejection | undefined {
+export function refusalOf(read: ReadMutation, judging: Judging): Rejection | undefined {
   const judged = orRejection(() => {
-    refuseIntent(read, principal);
+    refuseIntent(read, judging);
     return undefined;
   });
   return judged?.rejection;
 }
 
-function refuseIntent(read: ReadMutation, principal: Principal): void {
+function refuseIntent(read: ReadMutation, { principal, bytes, bytesMax, nowMs }: Judging): void {
   const { mutation, collection, intent } = read;
+  refuseTooLarge(mutation, bytes, bytesMax);
   if (principal.id === "") throw new Refused("FORBIDDEN", "send a token: callers without one can't write");
   if (!collection.writable) {
     throw new Refused("FORBIDDEN", `clients can't write the collection "${collection.name}"`);
@@ -30,7 +42,8 @@ function refuseIntent(read: ReadMutation, principal: Principal): void {
   if (unsettable) throw refusedField(unsettable);
   if (intent.kind === "create") {
     if (mutation.expectedVersion !== 0) throw invalid(VERSION_OF_CREATE);
-    refuseBrokenRules(read, { before: undefined, after: encodeFit(read, intent.document) });
+    const document = { ...intent.document, ...createStamps(collection, nowMs) };
+    refuseBrokenRules(read, { before: undefined, after: encodeFit(read, document) });
   }
   if (intent.kind !== "update") return;
   if (intent.fields.length === 0) throw invalid(NOTHING_NAMED);
@@ -48,7 +61,7 @@ function needsBase({ value, cardinality }: FieldShape, merge: Merge | undefined)
   if (merge === "COUNTER" || merge === "SET") return true;
   if (value.kind !== "message" || cardinality !== "explicit") return false;
   return singleMessages(value.shape).some(({ fields }) =>
-    fields.some((field) => field.merge === "COUNTER" || field.merge === "SET"),
+    fields.some(({ merge: own, hidden }) => !hidden && (own === "COUNTER" || own === "SET")),
   );
 }
 
@@ -56,8 +69,8 @@ function needsBase({ value, cardinality }: FieldShape, merge: Merge | undefined)
 function singleMessages(shape: MessageShape): MessageShape[] {
   const found = new Set([shape]);
   for (const { fields } of found) {
-    for (const { value, cardinality } of fields) {
-      if (value.kind === "message" && cardinality === "explicit") found.add(value.shape);
+    for (const { value, cardinality, hidden } of fields) {
+      if (!hidden && value.kind === "message" && cardinality === "explicit") found.add(value.shape);
     }
   }
   return [...found];

@@ -110,10 +110,12 @@ test("push: the call fails midway → what was committed is replayed when all is
 
 test("push: aborted while its first group is on its way → that is committed, the rest never begun; all can be sent again", async () => {
   const abort = new AbortController();
+  let asked = 0;
   const clock: Clock = {
-    // First asked in the transaction, when all is read and nothing decided.
+    // First asked when the call comes in, then in the transaction, when all is read and nothing decided.
     nowMs() {
-      abort.abort();
+      asked += 1;
+      if (asked === 2) abort.abort();
       return NOW_MS;
     },
     sleep: () => Promise.resolve(),

@@ -134,7 +134,8 @@ export declare type Update = Message<"tidemark.v1.Update"> & {
   record?: Record | undefined;
 
   /**
-   * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared.
+   * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared. Setting a member of a
+   * oneof changes the one set before as well: list both, and give that one in `base`.
    *
    * @generated from field: repeated int32 changed = 2;
    */

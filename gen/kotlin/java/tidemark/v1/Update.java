@@ -94,7 +94,8 @@ public  final class Update extends
   private com.google.protobuf.Internal.IntList changed_;
   /**
    * <pre>
-   * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared.
+   * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared. Setting a member of a
+   * oneof changes the one set before as well: list both, and give that one in `base`.
    * </pre>
    *
    * <code>repeated int32 changed = 2 [json_name = "changed", (.buf.validate.field) = { ... }</code>
@@ -107,7 +108,8 @@ public  final class Update extends
   }
   /**
    * <pre>
-   * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared.
+   * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared. Setting a member of a
+   * oneof changes the one set before as well: list both, and give that one in `base`.
    * </pre>
    *
    * <code>repeated int32 changed = 2 [json_name = "changed", (.buf.validate.field) = { ... }</code>
@@ -119,7 +121,8 @@ public  final class Update extends
   }
   /**
    * <pre>
-   * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared.
+   * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared. Setting a member of a
+   * oneof changes the one set before as well: list both, and give that one in `base`.
    * </pre>
    *
    * <code>repeated int32 changed = 2 [json_name = "changed", (.buf.validate.field) = { ... }</code>
@@ -140,7 +143,8 @@ public  final class Update extends
   }
   /**
    * <pre>
-   * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared.
+   * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared. Setting a member of a
+   * oneof changes the one set before as well: list both, and give that one in `base`.
    * </pre>
    *
    * <code>repeated int32 changed = 2 [json_name = "changed", (.buf.validate.field) = { ... }</code>
@@ -154,7 +158,8 @@ public  final class Update extends
   }
   /**
    * <pre>
-   * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared.
+   * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared. Setting a member of a
+   * oneof changes the one set before as well: list both, and give that one in `base`.
    * </pre>
    *
    * <code>repeated int32 changed = 2 [json_name = "changed", (.buf.validate.field) = { ... }</code>
@@ -166,7 +171,8 @@ public  final class Update extends
   }
   /**
    * <pre>
-   * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared.
+   * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared. Setting a member of a
+   * oneof changes the one set before as well: list both, and give that one in `base`.
    * </pre>
    *
    * <code>repeated int32 changed = 2 [json_name = "changed", (.buf.validate.field) = { ... }</code>
@@ -180,7 +186,8 @@ public  final class Update extends
   }
   /**
    * <pre>
-   * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared.
+   * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared. Setting a member of a
+   * oneof changes the one set before as well: list both, and give that one in `base`.
    * </pre>
    *
    * <code>repeated int32 changed = 2 [json_name = "changed", (.buf.validate.field) = { ... }</code>
@@ -436,7 +443,8 @@ public  final class Update extends
 
     /**
      * <pre>
-     * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared.
+     * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared. Setting a member of a
+     * oneof changes the one set before as well: list both, and give that one in `base`.
      * </pre>
      *
      * <code>repeated int32 changed = 2 [json_name = "changed", (.buf.validate.field) = { ... }</code>
@@ -450,7 +458,8 @@ public  final class Update extends
     }
     /**
      * <pre>
-     * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared.
+     * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared. Setting a member of a
+     * oneof changes the one set before as well: list both, and give that one in `base`.
      * </pre>
      *
      * <code>repeated int32 changed = 2 [json_name = "changed", (.buf.validate.field) = { ... }</code>
@@ -462,7 +471,8 @@ public  final class Update extends
     }
     /**
      * <pre>
-     * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared.
+     * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared. Setting a member of a
+     * oneof changes the one set before as well: list both, and give that one in `base`.
      * </pre>
      *
      * <code>repeated int32 changed = 2 [json_name = "changed", (.buf.validate.field) = { ... }</code>
@@ -475,7 +485,8 @@ public  final class Update extends
     }
     /**
      * <pre>
-     * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared.
+     * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared. Setting a member of a
+     * oneof changes the one set before as well: list both, and give that one in `base`.
      * </pre>
      *
      * <code>repeated int32 changed = 2 [json_name = "changed", (.buf.validate.field) = { ... }</code>
@@ -490,7 +501,8 @@ public  final class Update extends
     }
     /**
      * <pre>
-     * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared.
+     * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared. Setting a member of a
+     * oneof changes the one set before as well: list both, and give that one in `base`.
      * </pre>
      *
      * <code>repeated int32 changed = 2 [json_name = "changed", (.buf.validate.field) = { ... }</code>
@@ -504,7 +516,8 @@ public  final class Update extends
     }
     /**
      * <pre>
-     * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared.
+     * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared. Setting a member of a
+     * oneof changes the one set before as well: list both, and give that one in `base`.
      * </pre>
      *
      * <code>repeated int32 changed = 2 [json_name = "changed", (.buf.validate.field) = { ... }</code>
@@ -519,7 +532,8 @@ public  final class Update extends
     }
     /**
      * <pre>
-     * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared.
+     * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared. Setting a member of a
+     * oneof changes the one set before as well: list both, and give that one in `base`.
      * </pre>
      *
      * <code>repeated int32 changed = 2 [json_name = "changed", (.buf.validate.field) = { ... }</code>

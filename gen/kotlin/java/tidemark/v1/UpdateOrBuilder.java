@@ -31,7 +31,8 @@ public interface UpdateOrBuilder extends
 
   /**
    * <pre>
-   * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared.
+   * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared. Setting a member of a
+   * oneof changes the one set before as well: list both, and give that one in `base`.
    * </pre>
    *
    * <code>repeated int32 changed = 2 [json_name = "changed", (.buf.validate.field) = { ... }</code>
@@ -40,7 +41,8 @@ public interface UpdateOrBuilder extends
   java.util.List<java.lang.Integer> getChangedList();
   /**
    * <pre>
-   * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared.
+   * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared. Setting a member of a
+   * oneof changes the one set before as well: list both, and give that one in `base`.
    * </pre>
    *
    * <code>repeated int32 changed = 2 [json_name = "changed", (.buf.validate.field) = { ... }</code>
@@ -49,7 +51,8 @@ public interface UpdateOrBuilder extends
   int getChangedCount();
   /**
    * <pre>
-   * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared.
+   * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared. Setting a member of a
+   * oneof changes the one set before as well: list both, and give that one in `base`.
    * </pre>
    *
    * <code>repeated int32 changed = 2 [json_name = "changed", (.buf.validate.field) = { ... }</code>

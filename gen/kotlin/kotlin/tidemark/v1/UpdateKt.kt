@@ -79,7 +79,8 @@ public object UpdateKt {
     public class ChangedProxy private constructor() : com.google.protobuf.kotlin.DslProxy()
     /**
      * ```
-     * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared.
+     * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared. Setting a member of a
+     * oneof changes the one set before as well: list both, and give that one in `base`.
      * ```
      *
      * `repeated int32 changed = 2 [json_name = "changed", (.buf.validate.field) = { ... }`
@@ -91,7 +92,8 @@ public object UpdateKt {
       )
     /**
      * ```
-     * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared.
+     * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared. Setting a member of a
+     * oneof changes the one set before as well: list both, and give that one in `base`.
      * ```
      *
      * `repeated int32 changed = 2 [json_name = "changed", (.buf.validate.field) = { ... }`
@@ -103,7 +105,8 @@ public object UpdateKt {
       _builder.addChanged(value)
     }/**
      * ```
-     * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared.
+     * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared. Setting a member of a
+     * oneof changes the one set before as well: list both, and give that one in `base`.
      * ```
      *
      * `repeated int32 changed = 2 [json_name = "changed", (.buf.validate.field) = { ... }`
@@ -116,7 +119,8 @@ public object UpdateKt {
       add(value)
     }/**
      * ```
-     * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared.
+     * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared. Setting a member of a
+     * oneof changes the one set before as well: list both, and give that one in `base`.
      * ```
      *
      * `repeated int32 changed = 2 [json_name = "changed", (.buf.validate.field) = { ... }`
@@ -128,7 +132,8 @@ public object UpdateKt {
       _builder.addAllChanged(values)
     }/**
      * ```
-     * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared.
+     * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared. Setting a member of a
+     * oneof changes the one set before as well: list both, and give that one in `base`.
      * ```
      *
      * `repeated int32 changed = 2 [json_name = "changed", (.buf.validate.field) = { ... }`
@@ -141,7 +146,8 @@ public object UpdateKt {
       addAll(values)
     }/**
      * ```
-     * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared.
+     * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared. Setting a member of a
+     * oneof changes the one set before as well: list both, and give that one in `base`.
      * ```
      *
      * `repeated int32 changed = 2 [json_name = "changed", (.buf.validate.field) = { ... }`
@@ -154,7 +160,8 @@ public object UpdateKt {
       _builder.setChanged(index, value)
     }/**
      * ```
-     * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared.
+     * PROTO form: the top-level numbers of the fields changed; one absent from `record` is cleared. Setting a member of a
+     * oneof changes the one set before as well: list both, and give that one in `base`.
      * ```
      *
      * `repeated int32 changed = 2 [json_name = "changed", (.buf.validate.field) = { ... }`
