@@ -1,6 +1,6 @@
 // The ledger: one receipt per mutation id, kept for RECEIPT_DAYS, and the floor below which receipts may be gone.
-// The unique `_id` decides between two copies of a mutation; look up first, then read the floor: a receipt deleted in
-// between has raised the floor before it went.
+// The unique `_id` decides between two copies of a mutation. Receipts and floor are read in one snapshot: a receipt that
+// is gone there has raised the floor before it went.
 import { type ClientSession, type Collection, Long, type MongoClient } from "mongodb";
 import { type CommitClock, commitClockOf } from "../model/commit-clock.ts";
 import { invariant } from "../model/invariant.ts";
@@ -94,7 +94,10 @@ export async function findReceipts(ledger: Ledger, mutationIds: readonly string[
   }
 }
 
-/** The same and the floor, as the session's transaction sees them: in one read. */
+/**
+ * The same and the floor, as the session's transaction sees them: in one read. Receipts of mutations committed at or
+ * before the floor may be gone; 0n: none ever went.
+ */
 export async function findReceiptsAndFloor(
   { receipts }: Ledger,
   mutationIds: readonly string[],
@@ -146,12 +149,6 @@ export async function insertReceipt(
     if (classOf(error) !== "duplicate-key") throw error;
     throw new ReceiptExists(`mutation ${receipt.mutationId} has a receipt`, { cause: error });
   }
-}
-
-/** Receipts of mutations committed at or before this clock may be gone; 0n: none ever went. */
-export async function readFloor(ledger: Ledger): Promise<CommitClock> {
-  const floor = await ledger.floors.findOne({ _id: FLOOR }, { readConcern: "majority" });
-  return floor ? clockOf(floor.clock) : 0n;
 }
 
 function clockOf(stored: FloorDocument["clock"]): CommitClock {

@@ -75,7 +75,7 @@ export function tellStored(ticket: Ticket, { stored, view }: Replay, knownAt: Co
 }
 
 /** Whether a receipt is of this mutation, pushed by the same principal. */
-export function isSameMutation({ call, read }: Ticket, stored: StoredReceipt): boolean {
+function isSameMutation({ call, read }: Ticket, stored: StoredReceipt): boolean {
   return stored.principal === call.principal.id && Buffer.compare(stored.hash, read.hash) === 0;
 }
 
@@ -88,7 +88,7 @@ export function tellRejected(mutation: Mutation, recordId: string, rejection: Re
   return { ...blank(mutation, recordId), outcome: "REJECTED", rejection };
 }
 
-export const idReused: Rejection = {
+const idReused: Rejection = {
   reason: "MUTATION_ID_REUSED",
   description: "this mutation id was used before for something else: make another one",
   violations: [],

@@ -1,17 +1,23 @@
 // The ledger by itself: one receipt per id, kept as it was told, and a floor that rises before receipts go.
 import { randomUUID } from "node:crypto";
+import type { ClientSession } from "mongodb";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import {
   expireReceipts,
   findReceipts,
+  findReceiptsAndFloor,
   insertReceipt,
   type Ledger,
   openLedger,
   ReceiptExists,
-  readFloor,
 } from "../../src/ledger/ledger.ts";
 import type { StoredReceipt } from "../../src/ledger/stored-receipt.ts";
-import { clusterTimeOf, commitClockMs, commitClockOf } from "../../src/model/commit-clock.ts";
+import {
+  type CommitClock,
+  clusterTimeOf,
+  commitClockMs,
+  commitClockOf,
+} from "../../src/model/commit-clock.ts";
 import { runTransaction } from "../../src/mongo/transaction.ts";
 import { type TestDatabase, testDatabase } from "../support/mongo.ts";
 
@@ -45,6 +51,11 @@ function receipt(fields: Partial<StoredReceipt> = {}): StoredReceipt {
     rejection: undefined,
     ...fields,
   };
+}
+
+async function floorOf(ledger: Ledger): Promise<CommitClock> {
+  const read = (session: ClientSession) => findReceiptsAndFloor(ledger, [], session);
+  return (await runTransaction(ledger.client, read)).result.floor;
 }
 
 test("ledger: a receipt comes back as it was stored, with all it may hold", async () => {
@@ -104,7 +115,7 @@ test("ledger: a read's time is not before the commit of what it found", async ()
 
 test("ledger: expiry deletes what is older than its days, and the floor lies above all of it; it never falls", async () => {
   const own = await openLedger(database.client, `${database.tidemarkDb}-floor`, 30);
-  expect(await readFloor(own)).toBe(0n);
+  expect(await floorOf(own)).toBe(0n);
   const nowMs = Date.now();
   const old = receipt({ atMs: nowMs - 31 * DAY_MS });
   const young = receipt({ atMs: nowMs - 29 * DAY_MS });
@@ -113,12 +124,12 @@ test("ledger: expiry deletes what is older than its days, and the floor lies abo
   expect(await expireReceipts(own, nowMs)).toBe(1);
   const { receipts } = await findReceipts(own, [old.mutationId, young.mutationId]);
   expect([...receipts.keys()]).toEqual([young.mutationId]);
-  const floor = await readFloor(own);
+  const floor = await floorOf(own);
   expect(commitClockMs(floor)).toBeGreaterThan(nowMs - 30 * DAY_MS);
   expect(commitClockMs(floor)).toBeLessThan(young.atMs);
   expect(clusterTimeOf(floor).i).toBe(0);
   await expireReceipts(own, nowMs - 10 * DAY_MS);
-  expect(await readFloor(own)).toBe(floor);
+  expect(await floorOf(own)).toBe(floor);
   expect(await expireReceipts(own, nowMs)).toBe(0);
   await database.client.db(`${database.tidemarkDb}-floor`).dropDatabase();
 });
@@ -128,7 +139,7 @@ test("ledger: a node's clock a year ahead → nothing young expires, the floor s
   const young = receipt({ atMs: Date.now() - DAY_MS });
   await insertReceipt(own, young);
   expect(await expireReceipts(own, Date.now() + 365 * DAY_MS)).toBe(0);
-  expect(commitClockMs(await readFloor(own))).toBeLessThan(young.atMs);
+  expect(commitClockMs(await floorOf(own))).toBeLessThan(young.atMs);
   await database.client.db(`${database.tidemarkDb}-ahead`).dropDatabase();
 });
 
