@@ -104,14 +104,22 @@ export async function readDocuments(
   const found = new Map<string, Found>();
   let hasStrangers = false;
   let bytes = 0;
-  for await (const raw of documents(source, collection).find<Document>(filter, options)) {
-    invariant(raw instanceof Uint8Array, "a raw document is its bytes");
-    bytes += raw.length;
-    if (bytes > bytesMax) throw new TooMuchToRead(`documents of more than ${bytesMax} bytes were asked for`);
-    const document = decoded(source, raw);
-    const recordId = isReadable(document) ? idOf(document["_id"]) : undefined;
-    if (recordId !== undefined && wanted.has(recordId)) found.set(recordId, document);
-    else hasStrangers = true;
+  const cursor = documents(source, collection).find<Document>(filter, options);
+  try {
+    while (await cursor.hasNext()) {
+      for (const raw of cursor.readBufferedDocuments()) {
+        invariant(raw instanceof Uint8Array, "a raw document is its bytes");
+        bytes += raw.length;
+        if (bytes > bytesMax)
+          throw new TooMuchToRead(`documents of more than ${bytesMax} bytes were asked for`);
+        const document = decoded(source, raw);
+        const recordId = isReadable(document) ? idOf(document["_id"]) : undefined;
+        if (recordId !== undefined && wanted.has(recordId)) found.set(recordId, document);
+        else hasStrangers = true;
+      }
+    }
+  } finally {
+    await cursor.close();
   }
   // Unreadable, or found because `_id`s are compared without case: only asked for alone is it known what was meant.
   if (!hasStrangers) return found;

@@ -3,9 +3,8 @@
 // order its fields were written, nor values it sent along without naming them as changed.
 import { hash } from "node:crypto";
 import type { Mutation } from "../model/mutation.ts";
-import type { SourceDocument } from "../mongo/source-document.ts";
-import type { Collection, Field } from "../schema/collection.ts";
-import { encodeField } from "../schema/encode-document.ts";
+import type { Collection } from "../schema/collection.ts";
+import type { FieldBytes } from "../schema/pushed-record.ts";
 import type { Intent } from "./intent.ts";
 
 export function contentHash(
@@ -17,15 +16,14 @@ export function contentHash(
   const { madeAfter, expectedVersion } = mutation;
   const head = [collection.name, recordId, intent.kind, String(madeAfter), String(expectedVersion)];
   const parts: Uint8Array[] = head.map((text) => Buffer.from(text));
-  const addFields = (fields: readonly Field[], document: SourceDocument) => {
-    for (const field of fields) {
-      parts.push(Buffer.from(String(field.number)), encodeField(collection, field, document));
-    }
+  const addFields = (numbers: readonly number[], values: FieldBytes) => {
+    for (const number of numbers) parts.push(Buffer.from(String(number)), values.get(number) ?? NOTHING);
   };
-  if (intent.kind !== "delete") addFields(intent.fields, intent.document);
+  const named = intent.fields.map(({ number }) => number);
+  if (intent.kind !== "delete") addFields(named, intent.values);
   if (intent.kind !== "create" && intent.base !== undefined) {
     parts.push(Buffer.from("base"));
-    addFields(intent.kind === "update" ? intent.fields : fieldsIn(collection, intent.base), intent.base);
+    addFields(intent.kind === "update" ? named : numbersIn(intent.base), intent.base);
   }
   return hash("sha256", joined(parts), "buffer");
 }
@@ -44,7 +42,9 @@ function joined(parts: readonly Uint8Array[]): Buffer {
 
 const LENGTH_BYTES = 4;
 
-/** The fields a document has: without those at their default, so that a field added to the schema changes no hash. */
-export function fieldsIn(collection: Collection, document: SourceDocument): Field[] {
-  return collection.fields.filter((field) => encodeField(collection, field, document).length > 0);
+const NOTHING = new Uint8Array();
+
+/** Without fields at their default, so that a field added to the schema changes no hash. */
+function numbersIn(values: FieldBytes): number[] {
+  return [...values].filter(([, bytes]) => bytes.length > 0).map(([number]) => number);
 }

@@ -129,7 +129,11 @@ function decideCreate(
   refuseUnlessWritable(grants, view.encoded);
   // What clients can't set may differ: they had no say in it.
   const settable = read.collection.fields.filter((field) => field.settable);
-  const differing = differingFields(read.collection, settable, [document, view.document]);
+  const differing = differingFields(
+    read.collection,
+    { fields: settable, values: intent.values },
+    view.document,
+  );
   const conflicts = differing.map(({ field, a, b }) => ({ field, base: undefined, current: b, proposed: a }));
   return conflicts.length === 0 ? applied(undefined) : conflict(view, conflicts);
 }
@@ -190,7 +194,9 @@ function decideDelete(read: ReadMutation, { base }: Of<"delete">, situation: See
   if (!isExpected(read, situation)) return conflict(view, []);
   const { fields, deletes } = read.collection;
   const edits = fields.filter(({ access, stamp }) => access !== "HIDDEN" && stamp === undefined);
-  const differing = base ? differingFields(read.collection, edits, [base, view.document]) : [];
+  const differing = base
+    ? differingFields(read.collection, { fields: edits, values: base }, view.document)
+    : [];
   const conflicts = differing.map(({ field, a, b }) => ({ field, base: a, current: b, proposed: undefined }));
   const step = { kind: "delete" } as const;
   if (conflicts.length === 0) return applied(step);

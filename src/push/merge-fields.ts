@@ -7,6 +7,7 @@ import { invariant } from "../model/invariant.ts";
 import type { SourceDocument } from "../mongo/source-document.ts";
 import type { Collection, Field } from "../schema/collection.ts";
 import { encodeField } from "../schema/encode-document.ts";
+import type { FieldBytes } from "../schema/pushed-record.ts";
 import type { Intent } from "./intent.ts";
 import { mergeUnit } from "./three-way.ts";
 
@@ -61,18 +62,17 @@ interface UnitNow {
   readonly current: SourceDocument;
 }
 
-function sidesOf(
-  collection: Collection,
-  { base = {}, document }: Update,
-  { fields, current }: UnitNow,
-): Side[] {
+function sidesOf(collection: Collection, { base, values }: Update, { fields, current }: UnitNow): Side[] {
   return fields.map((field) => ({
     field: field.number,
-    base: encodeField(collection, field, base),
+    base: base?.get(field.number) ?? NOTHING,
     current: encodeField(collection, field, current),
-    proposed: encodeField(collection, field, document),
+    proposed: values.get(field.number) ?? NOTHING,
   }));
 }
+
+/** A field at its default. */
+const NOTHING = new Uint8Array();
 
 function mergeBoth(collection: Collection, fields: readonly Field[], sides: readonly Side[]) {
   const [first] = fields;
@@ -97,17 +97,17 @@ export interface Difference {
   readonly b: Uint8Array;
 }
 
-/** Those of the fields whose values differ between two documents, with both values. */
+/** Those of the fields whose values differ from a document's, with both values. */
 export function differingFields(
   collection: Collection,
-  fields: readonly Field[],
-  [a, b]: readonly [SourceDocument, SourceDocument],
+  { fields, values }: { readonly fields: readonly Field[]; readonly values: FieldBytes },
+  document: SourceDocument,
 ): Difference[] {
   return fields
     .map((field) => ({
       field: field.number,
-      a: encodeField(collection, field, a),
-      b: encodeField(collection, field, b),
+      a: values.get(field.number) ?? NOTHING,
+      b: encodeField(collection, field, document),
     }))
     .filter((difference) => !equal(difference.a, difference.b));
 }
@@ -120,7 +120,7 @@ function equal(a: Uint8Array, b: Uint8Array): boolean {
  * The fields named, each by itself; of a oneof that gets a member, all members clients can set together: setting one
  * clears the others, whether the client named them or not.
  */
-function unitsOf(collection: Collection, { fields, document }: Update): Field[][] {
+function unitsOf(collection: Collection, { fields, values }: Update): Field[][] {
   const units = new Map<string | Field, Field[]>();
   for (const field of fields) {
     const { oneof } = field;
@@ -129,7 +129,7 @@ function unitsOf(collection: Collection, { fields, document }: Update): Field[][
       continue;
     }
     const members = collection.fields.filter((member) => member.oneof === oneof && member.settable);
-    const isSet = members.some((member) => encodeField(collection, member, document).length > 0);
+    const isSet = members.some(({ number }) => (values.get(number)?.length ?? 0) > 0);
     units.set(oneof, isSet ? members : members.filter((member) => fields.includes(member)));
   }
   return [...units.values()];

@@ -9,7 +9,7 @@ import { documentOf } from "../schema/document-of.ts";
 import { MisfitRecord, type PushedRecord, readPushed } from "../schema/pushed-record.ts";
 import { keyOf, recordIdOf } from "../schema/record-id.ts";
 import type { Schema } from "../schema/schema.ts";
-import { contentHash, fieldsIn } from "./content-hash.ts";
+import { contentHash } from "./content-hash.ts";
 import type { Intent } from "./intent.ts";
 import { Refused } from "./refused.ts";
 
@@ -52,18 +52,18 @@ function readIntent(collection: Collection, recordId: string, kind: MutationKind
   const read = (record: RecordForm, path: string) => readRecord({ collection, recordId, record, path });
   switch (kind.case) {
     case "create": {
-      const document = documentOf(collection, read(kind.record, "create.record").message);
-      return { kind: "create", fields: fieldsIn(collection, document), document };
+      const { message, fields: values } = read(kind.record, "create.record");
+      const fields = collection.fields.filter(({ number }) => (values.get(number)?.length ?? 0) > 0);
+      return { kind: "create", fields, values, document: documentOf(collection, message) };
     }
     case "update": {
       const pushed = read(kind.record, "update.record");
-      const base = kind.base && read(kind.base, "update.base").document;
+      const base = kind.base && read(kind.base, "update.base").fields;
       const fields = fieldsNamed(collection, kind, pushed);
-      const { message, document } = pushed;
-      return { kind: "update", fields, message, document, base };
+      return { kind: "update", fields, message: pushed.message, values: pushed.fields, base };
     }
     case "delete": {
-      const base = kind.base && read(kind.base, "delete.base").document;
+      const base = kind.base && read(kind.base, "delete.base").fields;
       return { kind: "delete", fields: [], base };
     }
   }

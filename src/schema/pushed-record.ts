@@ -2,10 +2,8 @@
 // What they may not set (hidden fields) is unknown here, exactly as a field nobody ever declared.
 import { create, fromBinary, type JsonObject, type Message, mergeFromJson } from "@bufbuild/protobuf";
 import { type ReflectMessage, reflect } from "@bufbuild/protobuf/reflect";
-import type { Document } from "bson";
 import type { RecordForm } from "../model/record-form.ts";
 import type { Violation } from "../model/sync-error.ts";
-import { setKey } from "./bson-value.ts";
 import type { Collection } from "./collection.ts";
 import { bsonOfField } from "./document-of.ts";
 import { encodeShape } from "./encode-document.ts";
@@ -19,9 +17,11 @@ export interface PushedRecord {
   readonly message: Message;
   /** Field numbers, ascending, `id` among them. JSON: the keys present, null included; PROTO: the fields set. */
   readonly keys: readonly number[];
-  /** The values that are set, as a document has them; what isn't set is left out. */
-  readonly document: Document;
+  readonly fields: FieldBytes;
 }
+
+/** By number: canonical bytes of the fields that are set, `id` apart; what is absent has none. */
+export type FieldBytes = ReadonlyMap<number, Uint8Array>;
 
 /** A pushed record doesn't fit its message. */
 export class MisfitRecord extends Error {
@@ -42,13 +42,13 @@ export function readPushed(collection: Collection, record: RecordForm): PushedRe
   const pushed =
     record.form === "PROTO" ? readBytes(collection, record.bytes) : readJson(collection, record.json);
   const message = reflect(collection.message, pushed.message);
-  const document: Document = {};
-  const violations = [...unknownFields(message), ...readFields(collection, message, document)];
+  const fields = new Map<number, Uint8Array>();
+  const violations = [...unknownFields(message), ...readFields(collection, message, fields)];
   if (violations.length > 0) throw new MisfitRecord(violations);
-  return { ...pushed, document };
+  return { ...pushed, fields };
 }
 
-type Decoded = Omit<PushedRecord, "document">;
+type Decoded = Omit<PushedRecord, "fields">;
 
 function readBytes({ message: desc }: Collection, bytes: Uint8Array): Decoded {
   const message = decode(() => fromBinary(desc, bytes), desc.typeName);
@@ -113,12 +113,16 @@ function ascending(numbers: number[]): number[] {
 }
 
 /** What ingest would quarantine, push must not write: each value is tried. What isn't set has nothing to try. */
-function readFields({ shape, idShape }: Collection, message: ReflectMessage, into: Document): Violation[] {
+function readFields(
+  { shape, idShape }: Collection,
+  message: ReflectMessage,
+  into: Map<number, Uint8Array>,
+): Violation[] {
   const violations: Violation[] = [];
   for (const field of shape.fields) {
     if (field === idShape || field.hidden || !message.isSet(fieldDesc(message.desc, field.number))) continue;
     try {
-      readField(field, message, into);
+      into.set(field.number, bytesOf(field, message));
     } catch (error) {
       if (!(error instanceof UnfitDocument)) throw error;
       violations.push({ path: error.path, ruleId: "unfit", message: error.problem });
@@ -127,12 +131,10 @@ function readFields({ shape, idShape }: Collection, message: ReflectMessage, int
   return violations;
 }
 
-function readField(field: FieldShape, message: ReflectMessage, into: Document): void {
+function bytesOf(field: FieldShape, message: ReflectMessage): Uint8Array {
   const value = bsonOfField(field, message);
-  if (value === undefined) return;
-  setKey(into, field.key, value);
   try {
-    encodeShape(field, into);
+    return encodeShape(field, { [field.key]: value });
   } catch (error) {
     // The path inside is the document's.
     throw error instanceof UnfitDocument ? new UnfitDocument(error.problem).under(field.name) : error;
