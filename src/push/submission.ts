@@ -65,7 +65,7 @@ export function submissionOf(reads: readonly ReadResult[], call: Call, atomic: b
 }
 
 function missing(): never {
-  throw new Error("broken invariant: all mutations are told when none is left");
+  throw new Error("broken invariant: each mutation is told once, and all before the call is");
 }
 
 interface Telling {
@@ -97,27 +97,32 @@ export function work(parts: PushParts): Work<SubmittedUnit> {
     async together(units) {
       // An atomic request may have to wait for records others hold: groups don't wait with it.
       if (units[0]?.alone) return units;
-      const unitOf = new Map(units.flatMap((unit) => unit.tickets.map((ticket) => [ticket, unit])));
-      const tell = (ticket: Ticket, told: Told) => unitOf.get(ticket)?.tell(ticket, told);
-      const aside = await pushTogether(parts, [...unitOf.keys()], tell);
-      return aside.flatMap((ticket) => unitOf.get(ticket) ?? []);
+      const { tickets, tell, unitOf } = ticketsOf(units);
+      const aside = await pushTogether(parts, tickets, tell);
+      return aside.map(unitOf);
     },
     async alone(units) {
       const [first] = units;
       if (first?.alone) return await pushRequest(parts, first);
-      const unitOf = new Map(units.flatMap((unit) => unit.tickets.map((ticket) => [ticket, unit])));
-      const tell = (ticket: Ticket, told: Told) => unitOf.get(ticket)?.tell(ticket, told);
-      await pushAlone(parts, [...unitOf.keys()], tell);
+      const { tickets, tell } = ticketsOf(units);
+      await pushAlone(parts, tickets, tell);
     },
   };
+}
+
+/** Units of one ticket each, as tickets. */
+function ticketsOf(units: readonly SubmittedUnit[]) {
+  const byTicket = new Map(units.flatMap((unit) => unit.tickets.map((ticket) => [ticket, unit])));
+  const unitOf = (ticket: Ticket) => byTicket.get(ticket) ?? missing();
+  const tell = (ticket: Ticket, told: Told) => unitOf(ticket).tell(ticket, told);
+  return { tickets: [...byTicket.keys()], unitOf, tell };
 }
 
 async function pushRequest(parts: PushParts, { tickets, isHopeless, tell }: SubmittedUnit): Promise<void> {
   try {
     const receipts = await pushAtomically(parts, tickets, isHopeless);
     for (const [index, ticket] of tickets.entries()) {
-      const receipt = receipts[index];
-      tell(ticket, receipt ? { receipt } : { failure: new Error("broken invariant: each ticket is told") });
+      tell(ticket, { receipt: receipts[index] ?? missing() });
     }
   } catch (failure) {
     for (const ticket of tickets) tell(ticket, { failure });
