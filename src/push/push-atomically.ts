@@ -15,7 +15,7 @@ import { tell, writeSettled } from "./commit.ts";
 import { viewOf } from "./decide.ts";
 import { DOCUMENTS_BYTES_MAX, type Facts, grantsOf, readFacts } from "./facts.ts";
 import { recordRefusal } from "./push-alone.ts";
-import { isDone, receiptToStore, tellNotAttempted, tellStored } from "./receipts.ts";
+import { isDone, isSameMutation, receiptToStore, tellNotAttempted } from "./receipts.ts";
 import { createSettling, type Settlement, type Settling } from "./settle.ts";
 import { refOf, type Ticket } from "./ticket.ts";
 
@@ -124,7 +124,7 @@ function isFine(ticket: Ticket, settlement: Settlement): boolean {
     case "decided":
       return isDone(settlement.decision.outcome);
     case "replayed":
-      return isDone(tellStored(ticket, settlement.replay, 0n).outcome);
+      return isSameMutation(ticket, settlement.replay.stored) && isDone(settlement.replay.stored.outcome);
   }
 }
 

@@ -75,7 +75,7 @@ export function tellStored(ticket: Ticket, { stored, view }: Replay, knownAt: Co
 }
 
 /** Whether a receipt is of this mutation, pushed by the same principal. */
-function isSameMutation({ call, read }: Ticket, stored: StoredReceipt): boolean {
+export function isSameMutation({ call, read }: Ticket, stored: StoredReceipt): boolean {
   return stored.principal === call.principal.id && Buffer.compare(stored.hash, read.hash) === 0;
 }
 

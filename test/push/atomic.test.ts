@@ -172,3 +172,12 @@ test("atomic: the conflicting copies of a failing request, at once → nothing w
   }
   expect(await fixture.notes.countDocuments({ _id: /^j-/ })).toBe(0);
 });
+
+test("atomic: a merged record of most of what a response carries, sent again → still told", async () => {
+  await noted("k-1", { title: "theirs", body: "b".repeat(2_500_000) });
+  const one = update("k-1", { title: "mine" }, { title: "tea" });
+  for (const replayed of [false, true]) {
+    const { receipts } = await atomically([one], { recordForm: "PROTO" });
+    expect(receipts).toMatchObject([{ outcome: "MERGED", replayed, record: { form: "PROTO" } }]);
+  }
+});
