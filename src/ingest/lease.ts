@@ -6,6 +6,7 @@ import { type Collection, MongoServerError, type ServerSessionId } from "mongodb
 import type { Log } from "../log/log.ts";
 import type { Clock } from "../model/clock.ts";
 import { classOf } from "../mongo/error-class.ts";
+import { endInSessions } from "../mongo/nodes.ts";
 
 interface LeaseDocument {
   _id: "ingest";
@@ -60,7 +61,9 @@ export function createLease({ log, clock, nodeId, session }: LeaseOptions): Leas
         $inc: { beat: 1 },
       });
       if (matchedCount === 0) return false;
-      await endSessions(log, others);
+      // A holder that was killed may have left an append open: the server would let that block others for a minute,
+      // which is waited for where it can't be asked.
+      await endInSessions(log.client, others).catch(() => {});
       return true;
     },
     async renew() {
@@ -71,16 +74,6 @@ export function createLease({ log, clock, nodeId, session }: LeaseOptions): Leas
       await leases.updateOne({ _id: "ingest", holder }, { $set: { holder: "" }, $inc: { beat: 1 } });
     },
   };
-}
-
-/** A holder that was killed may have left an append open: the server would let that block others for a minute. */
-async function endSessions({ client }: Log, sessions: readonly ServerSessionId[]): Promise<void> {
-  if (sessions.length === 0) return;
-  // Where that isn't allowed, the minute is waited for.
-  await client
-    .db("admin")
-    .command({ killSessions: sessions })
-    .catch(() => {});
 }
 
 async function create(leases: Collection<LeaseDocument>, first: LeaseDocument): Promise<boolean> {

@@ -158,7 +158,7 @@ export function sameDocument(a: Found, b: Found): boolean {
   return Buffer.compare(BSON.serialize(a), BSON.serialize(b)) === 0;
 }
 
-function isReadable(found: Found): found is SourceDocument {
+export function isReadable(found: Found): found is SourceDocument {
   return found !== undefined && found !== "unreadable";
 }
 

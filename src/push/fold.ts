@@ -1,6 +1,12 @@
 // The documents of a transaction as its mutations make them, one after the other, in memory; and, at the end, the one
 // write each record needs. A later mutation sees what an earlier one did; the database sees the sum.
-import type { DocumentWrite, Found, SourceDocument, SourceKey } from "../mongo/source-document.ts";
+import {
+  type DocumentWrite,
+  type Found,
+  isReadable,
+  type SourceDocument,
+  type SourceKey,
+} from "../mongo/source-document.ts";
 import { applyChange, type DocumentChange, touchedPaths, valueAt } from "./apply-change.ts";
 import type { Facts } from "./facts.ts";
 import { type RecordRef, refOf, type Ticket } from "./ticket.ts";
@@ -72,10 +78,6 @@ function afterStep(before: Found, { read }: Ticket, step: DocumentStep): Found {
     case "delete":
       return undefined;
   }
-}
-
-function isReadable(found: Found): found is SourceDocument {
-  return found !== undefined && found !== "unreadable";
 }
 
 function writeOf(ref: RecordRef, record: Folded): RecordWrite {

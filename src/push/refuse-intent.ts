@@ -92,10 +92,10 @@ function invalid(description: string): Refused {
 }
 
 /**
- * @param floor of the ledger, in the snapshot in which the mutation wasn't found there.
  * A mutation is EXPIRED if it may have been applied so long ago that its receipt is gone: first sent by a client that
  * had seen nothing as late as the floor. 0 (never expires) and a clock later than now (no client was ever told it)
  * are taken alike: such a mutation is known again for as long as receipts are kept.
+ * @param floor of the ledger, in the snapshot in which the mutation wasn't found there.
  */
 export function expiryOf({ mutation }: ReadMutation, floor: CommitClock): Rejection | undefined {
   if (mutation.madeAfter === 0n || mutation.madeAfter >= floor) return undefined;
