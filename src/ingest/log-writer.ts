@@ -13,7 +13,6 @@ import { later, type Position } from "./cluster-time.ts";
 import { createDraft, type Draft } from "./draft.ts";
 import type { LoggedRecord } from "./record-change.ts";
 import type { IngestSettings } from "./settings.ts";
-import { WrittenRecords } from "./written-records.ts";
 
 /** What a commit writes beside the draft. */
 export interface Commit {
@@ -39,7 +38,7 @@ export interface LogWriter {
   moveTo(position: Position): void;
   /** A push waits until the clock has reached this time. */
   expect(time: Timestamp): void;
-  /** What this writer has made of a record, as far as it remembers; of its last commit all: a read may miss that. */
+  /** What the last commit makes of a record: a read of the log while it is on its way may miss that. */
   written(text: string): LoggedRecord | undefined;
   /** Begins a commit once the one before is done. @throws what `flush` throws for the one before. */
   begin(commit: Commit): Promise<void>;
@@ -73,7 +72,7 @@ export function createLogWriter({
   let expected: Timestamp | undefined;
   let storedAtMs = clock.nowMs();
   let committing: Promise<void> = Promise.resolve();
-  const written = new WrittenRecords();
+  let written: Draft["written"] | undefined;
   const limits = { recordsMax: settings.recordsMax, bytesMax: settings.appendBytesMax };
 
   function nextState({ draft, readAt, collections, state: given }: Commit): Append["state"] {
@@ -96,9 +95,7 @@ export function createLogWriter({
     const nonce = randomUUID();
     const change = { base: state, state: nextState(commit), ...(drops && { drops }), ...draft?.contents() };
     state = stateAfter(change, nonce);
-    // What counts of a record may be another thing while its collection loads.
-    if (commit.collections?.size) written.clear();
-    if (draft) written.add(draft.written);
+    written = draft?.written;
     storedAtMs = clock.nowMs();
     if (expected && position.time.greaterThanOrEqual(expected)) expected = undefined;
     committing = append(log, change, nonce, session).then((committed) => onCommit(committed, commit));
@@ -134,7 +131,7 @@ export function createLogWriter({
     expect(time) {
       expected = expected ? later(time, expected) : time;
     },
-    written: (text) => written.get(text),
+    written: (text) => written?.get(text),
     begin,
     flush,
     async persistIfDue() {

@@ -46,7 +46,7 @@ export interface RecordReaderOptions {
   /** Whether any record may be in quarantine: spares a look-up in every cycle. */
   readonly mayBeQuarantined: () => boolean;
   readonly state: () => LogState;
-  /** What this leader has made of a record, as far as it remembers; an append on its way included. */
+  /** What an append on its way makes of a record. */
   readonly written: (text: string) => LoggedRecord | undefined;
 }
 
@@ -151,15 +151,8 @@ function stateOf(
 
 async function readLog(
   { log, collections, mayBeQuarantined, state, written }: RecordReaderOptions,
-  all: readonly RecordKey[],
+  keys: readonly RecordKey[],
 ): Promise<LoggedRecords | undefined> {
-  const logged = new Map<string, LoggedRecord>();
-  const keys = all.filter(({ c, k }) => {
-    const text = recordText(c, k);
-    const known = written(text);
-    if (known) logged.set(text, known);
-    return known === undefined;
-  });
   // While a collection loads, grants of a rule that it no longer has may be left.
   const loading = new Set(
     state()
@@ -168,11 +161,12 @@ async function readLog(
   );
   const grantKeys = keys.filter(({ c }) => loading.has(c) || collections.get(c)?.grant);
   const [mains, grants, quarantined] = await Promise.all([
-    keys.length ? readMainEntriesAtOnce(log, keys) : [],
+    readMainEntriesAtOnce(log, keys),
     grantKeys.length ? readGrantsOf(log, grantKeys) : [],
-    keys.length && mayBeQuarantined() ? readQuarantined(log, keys) : [],
+    mayBeQuarantined() ? readQuarantined(log, keys) : [],
   ]);
   if (!mains) return undefined;
+  const logged = new Map<string, LoggedRecord>();
   const add = ({ c, k }: RecordKey, part: Partial<LoggedRecord>) => {
     const text = recordText(c, k);
     logged.set(text, { ...NOT_LOGGED, ...logged.get(text), ...part });
