@@ -1,7 +1,7 @@
 // Pushes a group: mutations that arrived together, in one transaction. What is the matter with one must neither fail
 // the others nor keep them for longer than one more run: a mutation the database refuses, or whose document somebody
-// else is changing, is set aside, with what its device sent after it, and the rest is run once more. What that can't
-// settle is left to be pushed alone.
+// else is changing, is set aside, with what its device sent after it, and the rest is run once more; if nothing tells
+// whose fault it was, device by device. What that can't settle is left to be pushed alone.
 import { ReceiptExists } from "../ledger/ledger.ts";
 import { classOf } from "../mongo/error-class.ts";
 import { DocumentRefused, sameDocument } from "../mongo/source-document.ts";
@@ -9,6 +9,7 @@ import { recordIdOf } from "../schema/record-id.ts";
 import type { PushParts } from "./call.ts";
 import { type CommitOptions, commitTogether, type Told } from "./commit.ts";
 import type { Facts } from "./facts.ts";
+import { pushLanes } from "./push-lanes.ts";
 import { laneOf, refOf, type Ticket } from "./ticket.ts";
 
 type Tell = (ticket: Ticket, told: Told) => void;
@@ -54,10 +55,10 @@ async function runAgain(parts: PushParts, failed: FailedRun, tell: Tell): Promis
   try {
     if (classOf(error) === "unavailable") tellAll(await commitTogether(parts, tickets), tell);
     else if (isForOne(error)) tellAll(await commitTogether(parts, tickets, { ...ONE_RUN, select }), tell);
-    else return tickets;
+    else return await pushLanes(parts, tickets, { run: ONE_RUN, tell });
     return aside;
   } catch (again) {
-    if (classOf(again) !== "unavailable") return tickets;
+    if (classOf(again) !== "unavailable") return await pushLanes(parts, tickets, { run: ONE_RUN, tell });
     for (const ticket of tickets) tell(ticket, { failure: again });
     return [];
   }
@@ -68,7 +69,7 @@ function isForOne(error: unknown): boolean {
   return error instanceof DocumentRefused || error instanceof ReceiptExists || classOf(error) === "transient";
 }
 
-/** @throws an error if nothing tells whose fault it was: then all are pushed alone. */
+/** @throws an error if nothing tells whose fault it was. */
 function culpritsOf({ tickets, seen, error }: FailedRun, now: Facts): (ticket: Ticket) => boolean {
   if (error instanceof DocumentRefused) {
     const { collection, key } = error;

@@ -16,6 +16,7 @@ import type { Source } from "../mongo/source-document.ts";
 import { sourceReadOptions } from "../schema/bson-value.ts";
 import type { Schema } from "../schema/schema.ts";
 import { type Call, type PushParts, type PushRequest, RECORD_BYTES_MAX } from "./call.ts";
+import { LANES_AT_ONCE } from "./push-lanes.ts";
 import { ALONE_MAX, GROUPS_MAX, Pusher } from "./pusher.ts";
 import { readAll } from "./read-all.ts";
 import { type Submission, type SubmittedUnit, submissionOf, work } from "./submission.ts";
@@ -54,7 +55,7 @@ export interface Push {
 
 export const MUTATIONS_PER_REQUEST_MAX = 1000;
 /** Transactions at once, at most. */
-export const PUSH_SESSIONS = GROUPS_MAX + ALONE_MAX;
+export const PUSH_SESSIONS = GROUPS_MAX * LANES_AT_ONCE + ALONE_MAX;
 const RETRY_AFTER_MS = 500;
 
 export function createPush(options: PushOptions): Push {

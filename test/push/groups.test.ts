@@ -106,6 +106,29 @@ test("push: another program holds one document open → the others APPLIED meanw
   expect(await fixture.notes.findOne({ _id: "held" })).toMatchObject({ title: "mine", body: "theirs" });
 });
 
+test("push: a document held open in a group of devices with several edits each → every other device's in one commit of its own", async () => {
+  await fixture.notes.insertOne({ _id: "held-2", ...ofAna });
+  const session = await holdOpen(["held-2"]);
+  const edits = (name: string) => [1, 2, 3].map((i) => create(`${name}-${i}`, ofAna));
+  const waiting = {
+    mutations: [...edits("waits"), update("held-2", { title: "mine" }, { title: "tea" })],
+    device: "waits",
+  };
+  const others = Array.from({ length: 10 }, (_, i) => ({
+    mutations: edits(`lane-${i}`),
+    device: `lane ${i}`,
+  }));
+  const end = await startWitness(fixture);
+  const [held, ...free] = await gather(fixture, [waiting, ...others]);
+  const results = await Promise.all(free);
+  expect(results.flatMap(toldOf)).toEqual(new Array(30).fill("APPLIED"));
+  await session.commitTransaction();
+  await session.endSession();
+  expect(await held).toMatchObject({ status: "fulfilled" });
+  const commits = (await end()).filter((ids) => ids.some((id) => id.startsWith("lane-")));
+  expect(commits.map(({ length }) => length)).toEqual(new Array(10).fill(3));
+});
+
 test("push: a mutation whose deciding throws → its call fails, with what it had behind it; the others in one commit", async () => {
   const { log, ledger, schema, database, sessions, time } = fixture;
   const { client, sourceDb } = database;
