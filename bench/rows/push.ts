@@ -61,8 +61,7 @@ async function measure({ bench, node, devices, shape }: Measuring): Promise<Meas
     await node.settled();
   };
   // What isn't compiled yet, and an empty cache, aren't what a server runs with.
-  for (const road of ["naive", "push"] as const)
-    await run(road, Math.ceil(calls[road] / 2), new CallTimes());
+  for (const road of ["naive", "push"] as const) await run(road, Math.ceil(calls[road] / 2), new CallTimes());
   for (let round = 0; round < rounds; round++) {
     for (const road of ["naive", "push"] as const) await run(road, calls[road], times[road]);
   }

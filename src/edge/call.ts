@@ -17,6 +17,8 @@ export interface Call {
   /** Its lines carry the request id. */
   readonly logger: Logger;
   readonly procedure: string;
+  /** The caller's IP address; empty if the connection is gone already. */
+  readonly address: string;
   readonly startedAtMs: number;
   /** Its handler has been called: of a single message this means that it could be read. */
   isRead: boolean;

@@ -77,7 +77,7 @@ export function createEdge(options: EdgeOptions): Edge {
     const path = request.url?.split("?", 1)[0] ?? "/";
     // Whatever else is POSTed is a call to a method there isn't.
     if (request.method === "POST" || path.startsWith("/tidemark.") || opened?.rpc.handles(path)) {
-      answerCall(callTo(path, requestId), request, response);
+      answerCall(callTo(path, requestId, request), request, response);
     } else {
       pages(path, request, response);
     }
@@ -89,11 +89,12 @@ export function createEdge(options: EdgeOptions): Edge {
     else void opened.rpc.handle(request, response, call);
   }
 
-  function callTo(path: string, requestId: string): Call {
+  function callTo(path: string, requestId: string, { socket }: HttpRequest): Call {
     return {
       requestId,
       logger: logger.child({ requestId }),
       procedure: path,
+      address: socket.remoteAddress ?? "",
       startedAtMs: clock.nowMs(),
       isRead: false,
       principal: undefined,
