@@ -36,7 +36,7 @@ function mutation(device: Device): Mutation {
   const { random, cast } = device.options;
   const collection = random.of(["notes", "notes", "notes", "papers", "papers", "boards"] as const);
   const place = collection === "boards" ? "notes" : collection;
-  const recordId = random.below(6) === 0 ? makeCanary(random) : random.of(cast.ids[place]);
+  const recordId = random.below(6) === 0 ? newId(device, collection) : random.of(cast.ids[place]);
   const kind = kindOf(device, place, `${collection}/${recordId}`);
   const expectedVersion = random.below(8) === 0 ? BigInt(random.below(50)) : 0n;
   return { mutationId: random.uuid(), collection, recordId, expectedVersion, kind };
@@ -71,10 +71,16 @@ function kindOf(device: Device, place: Place, record: string): Record {
   }
 }
 
+function newId({ options: { world, random, principal = "" } }: Device, collection: string): string {
+  const id = makeCanary(random);
+  world.book.proposals.set(id, { principal, record: `${collection}/${id}`, kind: "id" });
+  return id;
+}
+
 /** A value that is nobody's but the device's until the server takes it. */
 function propose({ options: { world, random, principal = "" } }: Device, record: string): string {
   const word = makeCanary(random);
-  world.book.proposals.set(word, { principal, record });
+  world.book.proposals.set(word, { principal, record, kind: "value" });
   return word;
 }
 

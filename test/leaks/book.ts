@@ -46,10 +46,11 @@ export interface Connection {
   readonly exchanges: Exchange[];
 }
 
-/** A word that a push proposed; it may be told without ever having been in the source. */
+/** A word that a push came up with; it may be told without ever having been in the source. */
 export interface Proposal {
   readonly principal: string;
   readonly record: string;
+  readonly kind: "id" | "value";
 }
 
 export class Book {

@@ -157,7 +157,7 @@ export class Checker {
 
   #isValue(canary: string): boolean {
     const known = this.#truth.known(canary);
-    return known ? known.kind !== "id" : this.#book.proposals.has(canary);
+    return known ? known.kind !== "id" : this.#book.proposals.get(canary)?.kind === "value";
   }
 
   #words(bytes: Uint8Array): string[] {

@@ -31,8 +31,9 @@ export class Writer {
     const [ana, ben] = this.#cast.users;
     const [red] = this.#cast.teams;
     await this.#write(async (session) => {
-      for (const userId of [ana, ben])
-        await this.#grant(session, { userId, teamId: red, right: "READ_WRITE" });
+      for (const [row, userId] of [ana, ben].entries()) {
+        await this.#grant(session, { userId, teamId: red, right: "READ_WRITE" }, this.#cast.rows[row]);
+      }
       for (const place of ["notes", "papers"] as const) {
         for (const _id of this.#cast.ids[place].slice(1)) await this.#make(place, _id, session);
       }
@@ -158,9 +159,12 @@ export class Writer {
     return { userId: this.#random.of(this.#cast.users), teamId: this.#random.of(this.#cast.teams), right };
   }
 
-  async #grant(session: ClientSession, grant: Document): Promise<void> {
+  async #grant(
+    session: ClientSession,
+    grant: Document,
+    _id = this.#random.of(this.#cast.rows),
+  ): Promise<void> {
     const document = { ...grant, title: makeCanary(this.#random), secret: makeCanary(this.#random) };
-    const _id = this.#random.of(this.#cast.rows);
     await this.#in("members").replaceOne({ _id }, document, { upsert: true, session });
   }
 

@@ -1,0 +1,167 @@
+// Leaks planted in a copy of the sources: each one edit of one place, after which the product sends what it shouldn't.
+// An edit that no longer applies is an error: the fault must then be planted anew.
+import { cp, mkdir, readFile, symlink, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+
+const ROOT = join(import.meta.dirname, "../..");
+
+export interface PlantedLeak {
+  readonly name: string;
+  readonly file: string;
+  readonly from: string;
+  readonly to: string;
+  /** What the checker's sentence has in it. */
+  readonly told: RegExp;
+}
+
+const PULL = /PullChanges|ListChanges/;
+
+export const PLANTED: readonly PlantedLeak[] = [
+  {
+    name: "catch-up: a feed taken away stays held",
+    file: "pull/subscription.ts",
+    from: "const granted = new Set(feeds);",
+    to: "const granted = new Set([...feeds, ...before.held.keys()]);",
+    told: PULL,
+  },
+  {
+    name: "catch-up: records of a feed taken away are put once more",
+    file: "pull/pass.ts",
+    from: '.map((entry) => ({ kind: "remove", entry, cause: "REVOKED" }))',
+    to: '.map((entry) => ({ kind: entry.kind === "main" ? "put" : "remove", entry, changed: [], cause: "REVOKED" }))',
+    told: PULL,
+  },
+  {
+    name: "live: grants taken away don't end the reading of steps",
+    file: "pull/live-reader.ts",
+    from: "if (!this.#isStillGranted(step)) return BEHIND;",
+    to: "",
+    told: /PullChanges/,
+  },
+  {
+    name: "live: audiences of as many feeds share their bytes",
+    file: "pull/audiences.ts",
+    from: "const name = JSON.stringify(sorted);",
+    to: "const name = String(sorted.length);",
+    told: /PullChanges/,
+  },
+  {
+    name: "leavers: told also to who never held the record",
+    file: "pull/subscription.ts",
+    from: "return standing !== undefined && seq > removesAfter(subscription, standing);",
+    to: "return standing !== undefined && seq > standing.floor;",
+    told: /id _id/,
+  },
+  {
+    name: "a new grant: leavers from before it",
+    file: "pull/subscription.ts",
+    from: "held.set(feed, { floor: 0, join: head, cover });",
+    to: "held.set(feed, { floor: 0, join: 0, cover });",
+    told: /id _id/,
+  },
+  {
+    name: "a feed given back: leavers from before it was first held",
+    file: "pull/subscription.ts",
+    from: "of back) held.set(feed, { floor: 0, join, cover });",
+    to: "of back) held.set(feed, { floor: 0, join: 0, cover });",
+    told: /id _id/,
+  },
+  {
+    name: "a feed added: the others forget since when they are held",
+    file: "pull/subscription.ts",
+    from: "join: join <= delivered ? 0 : join,",
+    to: "join: 0,",
+    told: /id _id/,
+  },
+  {
+    name: "cursors: another principal's is taken",
+    file: "pull/cursor-token.ts",
+    from: "[Buffer.from(epoch), Buffer.from(principal), head]",
+    to: "[Buffer.from(epoch), head]",
+    told: /id _id/,
+  },
+  {
+    name: "ListChanges: pages as the first caller's",
+    file: "pull/pull.ts",
+    from: "        principal,\n        request,\n        signal,\n        heartbeatIntervalMs: undefined,",
+    to: "        principal: (Object.lent ??= principal),\n        request,\n        signal,\n        heartbeatIntervalMs: undefined,",
+    told: /ListChanges/,
+  },
+  {
+    name: "push: records are told to whoever names them",
+    file: "push/decide.ts",
+    from: "encoded.recordId === recordId && canRead(grants, encoded.scopes)",
+    to: "encoded.recordId === recordId",
+    told: /PushMutations|Receipt/,
+  },
+  {
+    name: "push: rights aren't asked for",
+    file: "push/decide.ts",
+    from: "const view = viewOf(read, situation.found, situation.grants);",
+    to: 'Object.assign(situation, { grants: { get: () => "READ_WRITE", has: () => true } });\n  const view = viewOf(read, situation.found, situation.grants);',
+    told: /PushMutations/,
+  },
+  {
+    name: "receipts: the sides of conflicts, though the record is out of sight",
+    file: "push/past-receipts.ts",
+    from: "const told = visible(stored) ? stored.conflicts : [];",
+    to: "const told = stored.conflicts;",
+    told: /Receipt/,
+  },
+  {
+    name: "receipts: anybody's by its id",
+    file: "push/past-receipts.ts",
+    from: "!(principal.isService || stored.principal === principal.id)",
+    to: "false",
+    told: /GetReceipt/,
+  },
+  {
+    name: "codec: hidden fields are records' as any other",
+    file: "schema/message-codec.ts",
+    from: ".filter((field) => !field.hidden)",
+    to: ".filter(() => true)",
+    told: /hidden/,
+  },
+  {
+    name: "scopes: a record in two is everybody's",
+    file: "schema/scopes.ts",
+    from: "if (scopes.size > SCOPES_MAX) throw new UnfitDocument(tooMany);",
+    to: 'if (scopes.size > 1) scopes.add("open:all");',
+    told: PULL,
+  },
+  {
+    name: "memberships: a row without a right gives READ",
+    file: "schema/scopes.ts",
+    from: 'if (value === undefined || value === null || !("leaf" in field.value)) return undefined;',
+    to: 'if (value === undefined || value === null || !("leaf" in field.value)) return "READ";',
+    told: PULL,
+  },
+  {
+    name: "log: what is pushed",
+    file: "edge/sync-service.ts",
+    from: "const { atomic } = request;",
+    to: 'const { atomic } = request;\n      const pushed = request.mutations.map(({ kind }) => kind.value?.record?.form.value);\n      callOf(context).logger.info({ pushed }, "pushed");',
+    told: /log line/,
+  },
+];
+
+/** A folder from which a server with the leak runs. */
+export async function plant(
+  { file, from, to, name }: Omit<PlantedLeak, "told">,
+  folder: string,
+): Promise<string> {
+  await mkdir(folder, { recursive: true });
+  await cp(join(ROOT, "src"), join(folder, "src"), { recursive: true });
+  for (const shared of ["gen", "node_modules", "proto", "package.json"]) {
+    await symlink(join(ROOT, shared), join(folder, shared));
+  }
+  const path = join(folder, "src", file);
+  const text = await readFile(path, "utf8");
+  if (text.split(from).length !== 2)
+    throw new Error(`"${name}" can't be planted in ${file} any more: plant it anew`);
+  await writeFile(
+    path,
+    text.replace(from, () => to),
+  );
+  return folder;
+}
