@@ -6,6 +6,7 @@ import type { Random } from "../support/random.ts";
 const MARK = "cnry";
 const LETTERS = "abcdefghijklmnopqrstuvwxyz";
 const LETTERS_AFTER = 14;
+export const CANARY_LENGTH = MARK.length + LETTERS_AFTER;
 const WHOLE = /^[a-z]{14}$/;
 /** Shorter runs can't hold a canary. */
 const BASE64 = /[A-Za-z0-9+/_-]{24,}/g;

@@ -4,24 +4,25 @@
 // sent in a pull to a cursor that held a scope before or while the record was in it. A receipt follows the source, its
 // memberships the log; values it kept must have been the caller's to see, and the record must be so now.
 import { fromBinary, fromJsonString } from "@bufbuild/protobuf";
+import { RemoveReason } from "#gen/tidemark/v1/change_pb.js";
 import { type PullChangesResponse, PullChangesResponseSchema } from "#gen/tidemark/v1/pull_changes_pb.js";
 import type { Book, Connection, Exchange } from "./book.ts";
 import { envelopesIn, readHttp1, readHttp2 } from "./bytes.ts";
-import { canariesIn, inflated } from "./canaries.ts";
+import { CANARY_LENGTH, canariesIn, inflated } from "./canaries.ts";
 import { isCovered, type Window, wasWithin } from "./rules.ts";
 import { FOREVER, type Known, type Truth } from "./truth.ts";
 
-export interface Tally {
-  bytes: number;
-  answers: number;
-  /** Canaries met in what was sent, each time. */
-  words: number;
+/** What was met, by name: to show that there was something to find. */
+export type Tally = Map<string, number>;
+
+export function count(tally: Tally, name: string, more = 1): void {
+  tally.set(name, (tally.get(name) ?? 0) + more);
 }
 
 const ALWAYS = [{ from: 0n, until: FOREVER }];
 
 export class Checker {
-  readonly tally: Tally = { bytes: 0, answers: 0, words: 0 };
+  readonly tally: Tally = new Map();
   readonly #truth: Truth;
   readonly #book: Book;
 
@@ -34,7 +35,12 @@ export class Checker {
   /** What was sent on a connection and shouldn't have been. */
   connection({ http, tap, caller, exchanges }: Connection): string[] {
     const { bodies, rest } = http === 2 ? readHttp2(tap.received) : readHttp1(tap.received);
-    this.tally.bytes += tap.received.reduce((sum, bytes) => sum + bytes.length, 0);
+    count(this.tally, "connections");
+    count(
+      this.tally,
+      "bytes",
+      tap.received.reduce((sum, bytes) => sum + bytes.length, 0),
+    );
     const byStream = new Map(exchanges.map((exchange) => [exchange.stream, exchange]));
     const inBodies = [...bodies].flatMap(([stream, body]) => {
       const exchange = byStream.get(stream);
@@ -57,7 +63,7 @@ export class Checker {
   }
 
   #body(exchange: Exchange, body: Buffer): string[] {
-    this.tally.answers++;
+    count(this.tally, `answers: ${exchange.kind}`);
     if (exchange.kind === "stream") return this.#stream(exchange, body);
     const window = { from: exchange.floor, until: exchange.ended };
     const messages = exchange.isEnveloped
@@ -73,12 +79,29 @@ export class Checker {
     }));
     const clocks = messages.map(({ frame }) => clockOf(frame));
     let from = exchange.floor;
+    let part: Uint8Array = new Uint8Array();
     return messages.flatMap(({ message, frame }, index) => {
+      this.#countFrame(frame);
       const until = clocks.slice(index).find((clock) => clock !== undefined) ?? exchange.ended;
-      const leaks = this.#message(exchange, message, { from, until }, putIds(frame));
+      const before = part.subarray(-CANARY_LENGTH);
+      part = frame?.frame.case === "part" ? frame.frame.value.data : new Uint8Array();
+      const sent = part.length === 0 ? message : Buffer.concat([message, before, part]);
+      const leaks = this.#message(exchange, sent, { from, until }, putIds(frame));
       from = clocks[index] ?? from;
       return leaks;
     });
+  }
+
+  #countFrame(response: PullChangesResponse | undefined): void {
+    const { frame } = response ?? {};
+    if (frame?.case === undefined) return;
+    count(this.tally, `frames: ${frame.case}`);
+    if (frame.case !== "batch") return;
+    for (const { kind } of frame.value.changes) {
+      if (kind.case === "remove") count(this.tally, `removes: ${RemoveReason[kind.value.reason]}`);
+      if (kind.case === "put")
+        count(this.tally, kind.value.changed.length > 0 ? "puts: delta" : "puts: whole");
+    }
   }
 
   #message(
@@ -88,6 +111,8 @@ export class Checker {
     puts: ReadonlySet<string> = new Set(),
   ): string[] {
     return this.#words(message).flatMap((canary) => {
+      const kind = this.#truth.known(canary)?.kind ?? this.#book.proposals.get(canary)?.kind ?? "unknown";
+      count(this.tally, `words: ${exchange.kind}, ${kind === "id" ? "ids" : "values"}`);
       if (this.#isFree(exchange, canary, { window, isPut: puts.has(canary) })) return [];
       return [`${exchange.name}: ${this.#told(canary)}, in (${window.from}, ${window.until})`];
     });
@@ -161,9 +186,7 @@ export class Checker {
   }
 
   #words(bytes: Uint8Array): string[] {
-    const words = [...canariesIn(bytes)];
-    this.tally.words += words.length;
-    return words;
+    return [...canariesIn(bytes)];
   }
 
   #told(canary: string): string {

@@ -75,7 +75,7 @@ export class Device {
     const request = {
       ...this.#selection(held),
       mode: follows ? PullMode.FOLLOW : PullMode.CATCH_UP,
-      maxTotalBytes: random.below(4) === 0 ? 200n : 0n,
+      maxTotalBytes: random.of([0n, 0n, 0n, 1n, 200n]),
       heartbeatInterval: { seconds: 1n },
     };
     const upTo = writer.clocks.length + random.below(4);

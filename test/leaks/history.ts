@@ -26,14 +26,12 @@ export async function runHistory(world: World, seed: string): Promise<HistoryRes
     const idOf = (id: string) => ({ principal: cast.name, record: `${place}/${id}`, kind: "id" }) as const;
     for (const id of ids) world.book.proposals.set(id, idOf(id));
   }
+  const random = randomOfPart(cast, "history");
   const writer = new Writer(world, cast, randomOfPart(cast, "writer"));
-  await writer.begin();
+  await writer.begin(random.below(100) === 0);
   const devices = devicesOf(world, cast, writer);
   try {
-    await Promise.all([
-      writer.run(randomOfPart(cast, "length").below(20) === 0 ? 0 : WRITES),
-      ...devices.map(act),
-    ]);
+    await Promise.all([writer.run(random.below(20) === 0 ? 0 : WRITES), ...devices.map(act)]);
   } finally {
     await Promise.all(devices.map((device) => device.close()));
   }

@@ -8,7 +8,7 @@ import { compileProtos } from "../../src/generate/compile-protos.ts";
 import { startEmbedded } from "../../src/mongo/embedded/start-embedded.ts";
 import { seedOf } from "../support/random.ts";
 import { temporaryParent, temporaryPrefix } from "../support/temporary-parent.ts";
-import type { Tally } from "./checker.ts";
+import { count, type Tally } from "./checker.ts";
 import { checkConnections, runHistory } from "./history.ts";
 import { openWorld, type WorldOptions } from "./world.ts";
 
@@ -31,13 +31,13 @@ export interface RunResult {
 export async function runHistories(options: RunOptions): Promise<RunResult> {
   const world = await openWorld(options);
   const { histories, seed, stops = false } = options;
-  const tally: Tally = { bytes: 0, answers: 0, words: 0 };
+  const tally: Tally = new Map();
   const leaks: string[] = [];
   const startedMs = performance.now();
   let begun = 0;
   const add = ({ leaks: some, tally: more }: Awaited<ReturnType<typeof runHistory>>) => {
     leaks.push(...some);
-    for (const name of ["bytes", "answers", "words"] as const) tally[name] += more[name];
+    for (const [name, times] of more) count(tally, name, times);
   };
   const player = async () => {
     while (begun < histories && !(stops && leaks.length > 0))
@@ -71,7 +71,15 @@ async function main(histories: number): Promise<void> {
       const seed = seedOf(nodes);
       const share = nodes === 1 ? Math.ceil(histories / 2) : Math.floor(histories / 2);
       const result = await runHistories({ mongodbUri: mongo.uri, schemaFile, nodes, histories: share, seed });
-      process.stdout.write(`${JSON.stringify({ seed, nodes, ...result, leaks: result.leaks.length })}\n`);
+      const { seconds, tally } = result;
+      const told = {
+        seed,
+        nodes,
+        histories: share,
+        leaks: result.leaks.length,
+        seconds: Math.round(seconds),
+      };
+      process.stdout.write(`${JSON.stringify({ ...told, ...Object.fromEntries([...tally].sort()) })}\n`);
       for (const leak of result.leaks.slice(0, 20)) process.stdout.write(`${leak}\n`);
       if (result.leaks.length > 0) process.exitCode = 1;
     }

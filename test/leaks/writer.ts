@@ -7,6 +7,9 @@ import { makeCanary } from "./canaries.ts";
 import type { Cast, Place } from "./cast.ts";
 import type { World } from "./world.ts";
 
+const LARGE_BYTES = 3.2 * 2 ** 20;
+const LARGE_WORDS = 256;
+
 interface Named {
   _id: string;
 }
@@ -26,8 +29,8 @@ export class Writer {
     this.#random = random;
   }
 
-  /** Some records and memberships to begin with. */
-  async begin(): Promise<void> {
+  /** Some records and memberships to begin with. @param isLarge one of them is sent in parts, and too large for JSON. */
+  async begin(isLarge: boolean): Promise<void> {
     const [ana, ben] = this.#cast.users;
     const [red] = this.#cast.teams;
     await this.#write(async (session) => {
@@ -38,6 +41,8 @@ export class Writer {
         for (const _id of this.#cast.ids[place].slice(1)) await this.#make(place, _id, session);
       }
     });
+    if (isLarge)
+      await this.#write(this.#set("notes", this.#cast.ids.notes[1] ?? "", { body: this.#largeBody() }));
     await this.settle();
   }
 
@@ -142,6 +147,11 @@ export class Writer {
     if (place === "papers") return common;
     const steps = [{ text: word(), token: word() }];
     return { ...common, status: word(), place: { name: word(), code: word() }, steps };
+  }
+
+  #largeBody(): string {
+    const filled = () => makeCanary(this.#random).padEnd(LARGE_BYTES / LARGE_WORDS, " ");
+    return Array.from({ length: LARGE_WORDS }, filled).join("");
   }
 
   #audience(place: Place): Document {
