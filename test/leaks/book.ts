@@ -42,7 +42,7 @@ export interface Exchange {
 export interface Connection {
   readonly http: 1 | 2;
   readonly caller: Caller;
-  readonly tap: Tap;
+  readonly tap: Pick<Tap, "received">;
   readonly exchanges: Exchange[];
 }
 
@@ -57,11 +57,11 @@ export class Book {
   readonly proposals = new Map<string, Proposal>();
   /** Canaries in requests, by principal. */
   readonly #named = new Map<string, Set<string>>();
-  readonly #source: Db;
+  readonly #source: Pick<Db, "command">;
   #floor = 0n;
   #sourceFloor = 0n;
 
-  constructor(source: Db) {
+  constructor(source: Pick<Db, "command">) {
     this.#source = source;
   }
 

@@ -74,11 +74,13 @@ interface Answer {
   giveUp(): void;
 }
 
+type TappedConnection = Connection & { readonly tap: Tap };
+
 const SERVICE_PATHS = "/tidemark.v1.SyncService/";
 
 export class Line {
   readonly #options: LineOptions;
-  #session: { readonly http: http2.ClientHttp2Session; readonly connection: Connection } | undefined;
+  #session: { readonly http: http2.ClientHttp2Session; readonly connection: TappedConnection } | undefined;
 
   constructor(options: LineOptions) {
     this.#options = options;
@@ -190,9 +192,9 @@ export class Line {
     };
   }
 
-  #connect(http: 1 | 2): Connection {
+  #connect(http: 1 | 2): TappedConnection {
     const { url, connections, caller } = this.#options;
-    const connection: Connection = { http, caller, tap: new Tap(url), exchanges: [] };
+    const connection: TappedConnection = { http, caller, tap: new Tap(url), exchanges: [] };
     this.#taps.push(connection.tap);
     connections.push(connection);
     return connection;

@@ -41,7 +41,7 @@ export async function runHistory(world: World, seed: string): Promise<HistoryRes
 
 /** What was sent on connections that are closed, and what the servers wrote meanwhile. */
 export async function checkConnections(
-  { book, truth, takeLog }: World,
+  { book, truth, learn, takeLog }: World,
   connections: readonly Connection[],
 ): Promise<HistoryResult> {
   const now = await book.now();
@@ -49,7 +49,7 @@ export async function checkConnections(
     for (const exchange of exchanges) if (exchange.ended > now) exchange.ended = now;
   }
   const lines = takeLog();
-  await truth.reachNow();
+  await learn();
   const checker = new Checker(truth, book);
   const sent = connections.flatMap((connection) => checker.connection(connection));
   return { leaks: [...sent, ...lines.flatMap((line) => checker.logLine(line))], tally: checker.tally };

@@ -1,9 +1,7 @@
-// The truth, from the database itself: which values each record held, which scopes it was in and what memberships gave,
-// from which cluster time to which, as the change stream tells with the document as each write left it. It renders the
-// schema's scopes in its own words, so that a fault of the product's rendering isn't repeated here.
-import type { ChangeStream, ChangeStreamDocument, Db, Document } from "mongodb";
-import { commitClockOf } from "../../src/model/commit-clock.ts";
-import { waitFor } from "../support/wait-for.ts";
+// The truth, by what the witness saw: which words each record held, which scopes it was in and what memberships gave, from
+// which commit clock to which. It renders the schema's scopes in its own words, so that a fault of the product's
+// rendering isn't repeated here. Pure.
+import type { Document } from "mongodb";
 import { canariesIn } from "./canaries.ts";
 
 export const FOREVER = 2n ** 62n;
@@ -32,8 +30,6 @@ export interface Known {
   readonly spans: Span[];
 }
 
-const MARKS = "marks";
-const COLLECTIONS = ["notes", "papers", "members", "boards"] as const;
 const HIDDEN = new Set(["secret", "place.code", "steps.token"]);
 
 export class Truth {
@@ -43,50 +39,6 @@ export class Truth {
   readonly #rows = new Map<string, Membership>();
   /** The words each record holds now. */
   readonly #held = new Map<string, Map<string, Span>>();
-  readonly #source: Db;
-  readonly #changes: ChangeStream;
-  readonly #reading: Promise<void>;
-  readonly #seen = new Set<string>();
-  #failure: unknown;
-  #marks = 0;
-
-  private constructor(source: Db, changes: ChangeStream) {
-    this.#source = source;
-    this.#changes = changes;
-    this.#reading = this.#read().catch((error: unknown) => {
-      this.#failure = error;
-    });
-  }
-
-  /** Makes the collections and reads from now on. */
-  static async of(source: Db): Promise<Truth> {
-    for (const name of COLLECTIONS) {
-      await source.createCollection(name, { changeStreamPreAndPostImages: { enabled: true } });
-    }
-    await source.createCollection(MARKS, { changeStreamPreAndPostImages: { enabled: true } });
-    const { operationTime: startAtOperationTime } = await source.command({ ping: 1 });
-    const options = { fullDocument: "required", maxAwaitTimeMS: 50, startAtOperationTime } as const;
-    return new Truth(source, source.watch([], options));
-  }
-
-  /** Resolves when all written by now is known. */
-  async reachNow(): Promise<void> {
-    const name = `mark-${this.#marks++}`;
-    const marks = this.#source.collection<{ _id: string }>(MARKS);
-    const isRead = () => {
-      if (this.#failure !== undefined)
-        throw new Error("the source can't be followed", { cause: this.#failure });
-      return this.#seen.has(name);
-    };
-    await marks.insertOne({ _id: name });
-    await waitFor(isRead, { what: "the truth" });
-    this.#seen.delete(name);
-  }
-
-  async close(): Promise<void> {
-    await this.#changes.close();
-    await this.#reading;
-  }
 
   known(canary: string): Known | undefined {
     return this.#known.get(canary);
@@ -108,29 +60,6 @@ export class Truth {
     this.#noteScopes(record, write.document ? scopesOf(collection, write.document) : [], write.clock);
     this.#noteWords(record, write.document, write.clock);
     if (collection === "members") this.#noteMembership(record, write.document, write.clock);
-  }
-
-  async #read(): Promise<void> {
-    for (;;) {
-      const change = await this.#changes.next().catch((error: unknown) => {
-        if (this.#changes.closed) return undefined;
-        throw error;
-      });
-      if (change === undefined) return;
-      this.#take(change);
-    }
-  }
-
-  #take(change: ChangeStreamDocument): void {
-    if (!("documentKey" in change) || !("ns" in change) || !("coll" in change.ns)) return;
-    const id = String(change.documentKey._id);
-    if (change.ns.coll === MARKS) {
-      this.#seen.add(id);
-      return;
-    }
-    const document = "fullDocument" in change ? change.fullDocument : undefined;
-    if (change.clusterTime === undefined) throw new Error("a change has a time");
-    this.note(change.ns.coll, id, { document, clock: commitClockOf(change.clusterTime) });
   }
 
   #noteScopes(record: string, scopes: readonly string[], clock: bigint): void {

@@ -13,7 +13,8 @@ import { connectMongo } from "../../src/mongo/connect.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { Book, type Caller, type Connection } from "./book.ts";
 import { Line } from "./doors.ts";
-import { Truth } from "./truth.ts";
+import type { Truth } from "./truth.ts";
+import { Witness } from "./witness.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const SECRET = randomUUID() + randomUUID();
@@ -33,6 +34,8 @@ export interface World {
   readonly client: MongoClient;
   readonly source: Db;
   readonly truth: Truth;
+  /** Resolves when the truth has all that was written by now. */
+  learn(): Promise<void>;
   readonly book: Book;
   /** The one that tells how far the log is, there as long as the world. */
   readonly watching: readonly Connection[];
@@ -56,7 +59,7 @@ export async function openWorld({
   const client = await connectMongo(mongodbUri);
   const name = randomUUID().slice(0, 13);
   const source = client.db(`leaks-${name}`);
-  const truth = await Truth.of(source);
+  const witness = await Witness.of(source);
   const log: string[] = [];
   const env = {
     MONGODB_URI: mongodbUri,
@@ -68,7 +71,7 @@ export async function openWorld({
   const servers: Server[] = [];
   const close = async () => {
     await Promise.all(servers.map(({ stop }) => stop()));
-    await truth.close();
+    await witness.close();
     await source.dropDatabase();
     await client.db(`tidemark-${name}`).dropDatabase();
     await client.close();
@@ -83,7 +86,8 @@ export async function openWorld({
       urls,
       client,
       source,
-      truth,
+      truth: witness.truth,
+      learn: () => witness.reachNow(),
       book,
       watching,
       takeLog: () => log.splice(0),
