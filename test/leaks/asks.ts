@@ -1,34 +1,29 @@
 // What a device asks besides pulling: pushes, also into others' records, of what it may not set, and again; receipts,
 // its own and others'; and whatever else a server answers, also to requests that make no sense.
-import type { JsonObject, MessageInitShape } from "@bufbuild/protobuf";
-import type { MutationSchema } from "#gen/tidemark/v1/mutation_pb.js";
+import type { JsonObject } from "@bufbuild/protobuf";
 import { ReceiptService } from "#gen/tidemark/v1/receipt_service_pb.js";
 import { RecordForm } from "#gen/tidemark/v1/record_pb.js";
 import { ServerService } from "#gen/tidemark/v1/server_service_pb.js";
 import { SyncService } from "#gen/tidemark/v1/sync_service_pb.js";
 import { enveloped } from "./bytes.ts";
 import { makeCanary } from "./canaries.ts";
-import type { Place } from "./cast.ts";
+import type { Mutation, Place } from "./cast.ts";
 import type { Device } from "./device.ts";
 import { PAGE_DOORS, UNARY_DOORS } from "./doors.ts";
 
-type Mutation = MessageInitShape<typeof MutationSchema>;
-type Record = NonNullable<MessageInitShape<typeof MutationSchema>["kind"]>;
+type Kind = NonNullable<Mutation["kind"]>;
 
-/** Pushes anew, or what it or another pushed before. */
-export async function push(device: Device, pushed: Mutation[]): Promise<void> {
+/** Pushes anew, or again what it or another pushed before. */
+export async function push(device: Device): Promise<void> {
   const { random, cast } = device.options;
-  const isAgain = pushed.length > 0 && random.below(3) === 0;
-  const mutations = isAgain
-    ? [random.of(pushed)]
-    : Array.from({ length: 1 + random.below(3) }, () => mutation(device));
+  const isAgain = cast.pushed.length > 0 && random.below(3) === 0;
+  const made = Array.from({ length: 1 + random.below(3) }, () => mutation(device));
+  const mutations = isAgain ? [random.of([...device.pushed, ...cast.pushed])] : made;
   const recordForm = random.of([RecordForm.UNSPECIFIED, RecordForm.PROTO, RecordForm.JSON]);
   const request = { mutations, recordForm, atomic: random.below(6) === 0 };
   const how = { door: random.of(UNARY_DOORS), about: device.about("push") };
-  if (!isAgain) {
-    pushed.push(...mutations);
-    cast.mutationIds.push(...mutations.map(({ mutationId }) => mutationId ?? ""));
-  }
+  device.pushed.push(...mutations);
+  cast.pushed.push(...mutations);
   await device.line().unary(SyncService.method.pushMutations, request, how);
 }
 
@@ -42,7 +37,7 @@ function mutation(device: Device): Mutation {
   return { mutationId: random.uuid(), collection, recordId, expectedVersion, kind };
 }
 
-function kindOf(device: Device, place: Place, record: string): Record {
+function kindOf(device: Device, place: Place, record: string): Kind {
   const { random, cast } = device.options;
   const word = () => propose(device, record);
   const ownerId = random.of(["", ...cast.users]);
@@ -92,8 +87,8 @@ export async function receipts(device: Device): Promise<void> {
   const { random, cast } = device.options;
   const door = random.of(PAGE_DOORS);
   const about = { ...device.about("receipts"), scopesSince: cast.teams.map((team) => `team:${team}`) };
-  if (random.below(3) === 0 && cast.mutationIds.length > 0) {
-    const request = { mutationId: random.of(cast.mutationIds) };
+  if (random.below(3) === 0 && cast.pushed.length > 0) {
+    const request = { mutationId: random.of(cast.pushed).mutationId ?? "" };
     await device.line().unary(ReceiptService.method.getReceipt, request, { door, about });
     return;
   }

@@ -1,10 +1,13 @@
 // The cast of one history: its people, teams and records, all named anew, so that many histories play on one server
 // without meeting, but for what is public.
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { Cursor } from "#gen/tidemark/v1/cursor_pb.js";
+import type { MutationSchema } from "#gen/tidemark/v1/mutation_pb.js";
 import { type Random, randomOf } from "../support/random.ts";
 import type { Connection } from "./book.ts";
 import { makeCanary } from "./canaries.ts";
 
+export type Mutation = MessageInitShape<typeof MutationSchema>;
 export type Place = "notes" | "papers";
 
 export interface Cast {
@@ -18,8 +21,8 @@ export interface Cast {
   readonly board: string;
   /** Cursors handed out to anybody, for others to try. */
   readonly cursors: { readonly principal: string; readonly cursor: Cursor }[];
-  /** Ids of mutations by anybody. */
-  readonly mutationIds: string[];
+  /** Mutations pushed by anybody. */
+  readonly pushed: Mutation[];
   /** All that its devices made. */
   readonly connections: Connection[];
 }
@@ -37,7 +40,7 @@ export function castOf(seed: string): Cast {
     rows: ids(4),
     board: makeCanary(random),
     cursors: [],
-    mutationIds: [],
+    pushed: [],
     connections: [],
   };
 }

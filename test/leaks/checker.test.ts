@@ -135,7 +135,7 @@ describe("pulls", () => {
 describe("pushes and receipts", () => {
   const named = () => {
     const book = emptyBook();
-    book.asks("ben", Buffer.from(ID));
+    book.asks("ben", Buffer.from(`${ID} ${PROPOSED}`));
     book.proposals.set(PROPOSED, { principal: "ben", record: `notes/${ID}`, kind: "value" });
     return book;
   };

@@ -136,8 +136,7 @@ export class Checker {
     if (known === undefined) return isNamed || (!isPull && this.#isProposed(exchange, canary));
     if (caller.isService) return true;
     if (isPull) return this.#isPulled(exchange, known, { ...met, isNamed });
-    if (known.kind === "id") return isNamed;
-    if (this.#book.proposals.get(canary)?.principal === caller.principal) return true;
+    if (known.kind === "id" || isNamed) return isNamed;
     return kind === "push"
       ? this.#isSeen(exchange, known, known.spans)
       : this.#wasSeen(exchange, known) && this.#isSeen(exchange, known, ALWAYS);
@@ -176,8 +175,7 @@ export class Checker {
   #isProposed(exchange: Exchange, canary: string): boolean {
     const proposal = this.#book.proposals.get(canary);
     if (proposal === undefined) return false;
-    if (exchange.caller.isService || proposal.principal === exchange.caller.principal) return true;
-    return this.#isSeen(exchange, proposal, ALWAYS);
+    return exchange.caller.isService || this.#isSeen(exchange, proposal, ALWAYS);
   }
 
   #isValue(canary: string): boolean {

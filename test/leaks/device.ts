@@ -8,7 +8,7 @@ import { RecordForm } from "#gen/tidemark/v1/record_pb.js";
 import { SyncService } from "#gen/tidemark/v1/sync_service_pb.js";
 import type { Random } from "../support/random.ts";
 import type { Caller } from "./book.ts";
-import type { Cast } from "./cast.ts";
+import type { Cast, Mutation } from "./cast.ts";
 import { type About, Line, PAGE_DOORS, STREAM_DOORS } from "./doors.ts";
 import { ANONYMOUS, tokenFor, type World } from "./world.ts";
 import type { Writer } from "./writer.ts";
@@ -38,6 +38,8 @@ export class Device {
   readonly options: DeviceOptions;
   /** Of the token it has now, to each node. */
   lines: readonly Line[] = [];
+  /** What it pushed, to push again. */
+  readonly pushed: Mutation[] = [];
   readonly #all: Line[] = [];
   readonly #held: Held[] = [];
 
@@ -71,7 +73,7 @@ export class Device {
     const { random, writer } = this.options;
     const line = this.line();
     const held = this.#choose(line.caller);
-    const follows = random.below(2) === 0;
+    const follows = random.below(2) === 0 && !writer.over.aborted;
     const request = {
       ...this.#selection(held),
       mode: follows ? PullMode.FOLLOW : PullMode.CATCH_UP,
@@ -81,10 +83,11 @@ export class Device {
     const upTo = writer.clocks.length + random.below(4);
     let cursor = held.cursor;
     let frames = 0;
-    for await (const response of line.pull(request, random.of(STREAM_DOORS), this.about("stream", held))) {
+    const about = { ...this.about("stream", held), until: follows ? writer.over : undefined };
+    for await (const response of line.pull(request, random.of(STREAM_DOORS), about)) {
       cursor = moved(cursor, response);
       const clock = response.frame.case === "checkpoint" ? response.frame.value.commitClock : undefined;
-      const isFollowed = clock !== undefined && (writer.isDone || clock >= (writer.clocks[upTo] ?? FAR));
+      const isFollowed = clock !== undefined && clock >= (writer.clocks[upTo] ?? FAR);
       if (++frames > FRAMES_MAX || (follows && isFollowed)) break;
       if (follows && random.below(40) === 0) break;
     }

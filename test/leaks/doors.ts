@@ -71,7 +71,8 @@ interface RawCall {
 interface Answer {
   readonly exchange: Exchange;
   readonly body: AsyncIterable<Buffer>;
-  giveUp(): void;
+  /** Resolves when no more of it can come. */
+  giveUp(): Promise<void>;
 }
 
 type TappedConnection = Connection & { readonly tap: Tap };
@@ -90,17 +91,19 @@ export class Line {
     return this.#options.caller;
   }
 
-  /** Messages as they come, until the server ends the stream or the caller stops asking. Never throws for what the server says. */
+  /** Messages as they come, until the server ends the stream, `until` aborts or the caller stops asking. Never throws for what the server says. */
   async *pull(
     request: MessageInitShape<typeof PullChangesRequestSchema>,
     door: Door,
-    about: About,
+    { until, ...about }: About & { readonly until?: AbortSignal | undefined },
   ): AsyncGenerator<MessageShape<typeof PullChangesResponseSchema>, void, undefined> {
     const message = encode(PullChangesRequestSchema, request, door);
     const path = `${SERVICE_PATHS}PullChanges`;
     const headers = { "content-type": contentType(door, "stream") };
     const call = { http: door.http, method: "POST", path, headers, body: enveloped(message) };
     const answer = this.#call(call, door, { ...about, isEnveloped: true });
+    const giveUp = () => void answer.giveUp();
+    until?.addEventListener("abort", giveUp, { once: true });
     let rest: Buffer = Buffer.alloc(0);
     try {
       for await (const bytes of answer.body) {
@@ -113,7 +116,8 @@ export class Line {
         }
       }
     } finally {
-      answer.giveUp();
+      until?.removeEventListener("abort", giveUp);
+      await this.#end(answer);
     }
   }
 
@@ -144,8 +148,7 @@ export class Line {
     const answer = this.#call(call, door, about);
     const chunks: Buffer[] = [];
     for await (const chunk of answer.body) chunks.push(chunk);
-    answer.giveUp();
-    answer.exchange.ended = await this.#options.book.now();
+    await this.#end(answer);
     return { body: Buffer.concat(chunks), exchange: answer.exchange };
   }
 
@@ -184,6 +187,11 @@ export class Line {
     return call.http === 2 ? this.#call2(call, exchange) : this.#call1(call, exchange);
   }
 
+  async #end({ exchange, giveUp }: Answer): Promise<void> {
+    await giveUp();
+    exchange.ended = await this.#options.book.now();
+  }
+
   #headers(): Record<string, string> {
     const { token, device } = this.#options;
     return {
@@ -219,7 +227,11 @@ export class Line {
     stream.on("trailers", (head) => exchange.heads.push(JSON.stringify(head)));
     stream.on("error", () => {});
     stream.end(call.body);
-    return { exchange, body: quiet(stream), giveUp: () => stream.close(http2.constants.NGHTTP2_CANCEL) };
+    const giveUp = () => {
+      stream.close(http2.constants.NGHTTP2_CANCEL);
+      return pinged(http);
+    };
+    return { exchange, body: quiet(stream), giveUp };
   }
 
   #open2() {
@@ -253,8 +265,19 @@ export class Line {
         yield* await promise;
       },
     });
-    return { exchange, body, giveUp: () => connection.tap.destroy() };
+    const giveUp = () => {
+      connection.tap.destroy();
+      return connection.tap.ended;
+    };
+    return { exchange, body, giveUp };
   }
+}
+
+/** Resolves when the server has read all it was sent, or the session is gone. */
+function pinged(session: http2.ClientHttp2Session): Promise<void> {
+  return new Promise((resolve) => {
+    if (session.destroyed || !session.ping(() => resolve())) resolve();
+  });
 }
 
 /** A body broken off just ends. */

@@ -1,8 +1,6 @@
 // One history: a program writes while devices of several principals pull, page, push, ask and lie, over every door; then
 // every byte they were sent is checked. A seed repeats the choices, not the timing.
 
-import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { MutationSchema } from "#gen/tidemark/v1/mutation_pb.js";
 import { anythingElse, push, receipts } from "./asks.ts";
 import type { Connection } from "./book.ts";
 import { type Cast, castOf, randomOfPart } from "./cast.ts";
@@ -74,14 +72,13 @@ function devicesOf(world: World, cast: Cast, writer: Writer): Device[] {
 
 async function act(device: Device): Promise<void> {
   const { random } = device.options;
-  const pushed: MessageInitShape<typeof MutationSchema>[] = [];
   await device.rotate();
   for (let n = 0; n < ACTIONS; n++) {
     if (random.below(6) === 0) await device.rotate();
     const kind = random.below(12);
     if (kind < 4) await device.pull();
     else if (kind < 6) await device.list();
-    else if (kind < 9) await push(device, pushed);
+    else if (kind < 9) await push(device);
     else if (kind < 11) await receipts(device);
     else await anythingElse(device);
   }

@@ -1,5 +1,6 @@
-// Many histories on one world, some at a time, each checked as it ends: `node test/leaks/run.ts 2000` runs so many, half
-// of them on two nodes, on a database of its own, and prints what was sent. TIDEMARK_SEED repeats one run's choices.
+// Many histories on one world, some at a time, each checked as it ends. `npx node test/leaks/run.ts 2000` runs so many, a
+// quarter of them on two nodes, on a database of its own, and prints what docs/runs keeps. TIDEMARK_SEED repeats a
+// run's choices.
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { toBinary } from "@bufbuild/protobuf";
@@ -62,31 +63,36 @@ export async function prepareSchema(folder: string): Promise<string> {
   return file;
 }
 
+/** One in so many histories is played on two nodes. */
+const ON_TWO_NODES = 4;
+
 async function main(histories: number): Promise<void> {
   const folder = await mkdtemp(join(await temporaryParent(), temporaryPrefix(process.pid)));
   const mongo = await startEmbedded({ dataFolder: join(folder, "db"), progress: () => {} });
+  const onTwo = Math.floor(histories / ON_TWO_NODES);
+  const all: Tally = new Map();
   try {
     const schemaFile = await prepareSchema(folder);
-    for (const nodes of [1, 2]) {
-      const seed = seedOf(nodes);
-      const share = nodes === 1 ? Math.ceil(histories / 2) : Math.floor(histories / 2);
-      const result = await runHistories({ mongodbUri: mongo.uri, schemaFile, nodes, histories: share, seed });
-      const { seconds, tally } = result;
-      const told = {
-        seed,
-        nodes,
-        histories: share,
-        leaks: result.leaks.length,
-        seconds: Math.round(seconds),
-      };
-      process.stdout.write(`${JSON.stringify({ ...told, ...Object.fromEntries([...tally].sort()) })}\n`);
-      for (const leak of result.leaks.slice(0, 20)) process.stdout.write(`${leak}\n`);
-      if (result.leaks.length > 0) process.exitCode = 1;
+    print("| seed | nodes | histories | seconds | leaks |\n|---|--:|--:|--:|--:|");
+    for (const [nodes, share] of [histories - onTwo, onTwo].entries()) {
+      const seed = seedOf(nodes + 1);
+      const options = { mongodbUri: mongo.uri, schemaFile, nodes: nodes + 1, histories: share, seed };
+      const { leaks, seconds, tally } = await runHistories(options);
+      print(`| \`${seed}\` | ${nodes + 1} | ${share} | ${Math.round(seconds)} | ${leaks.length} |`);
+      for (const leak of leaks.slice(0, 20)) print(leak);
+      for (const [name, times] of tally) count(all, name, times);
+      if (leaks.length > 0) process.exitCode = 1;
     }
+    print("\n| what was met | count |\n|---|--:|");
+    for (const [name, times] of [...all].sort()) print(`| ${name} | ${times.toLocaleString("en")} |`);
   } finally {
     await mongo.close();
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+function print(line: string): void {
+  process.stdout.write(`${line}\n`);
 }
 
 if (import.meta.main) await main(Number(process.argv[2] ?? 100));

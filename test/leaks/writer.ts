@@ -17,16 +17,21 @@ interface Named {
 export class Writer {
   /** Writes done, and their times. */
   readonly clocks: bigint[] = [];
-  isDone = false;
   readonly #world: World;
   readonly #cast: Cast;
   readonly #random: Random;
+  readonly #end = new AbortController();
   #ticks = 0;
 
   constructor(world: World, cast: Cast, random: Random) {
     this.#world = world;
     this.#cast = cast;
     this.#random = random;
+  }
+
+  /** Aborted when it writes no more, and the log has all it wrote. */
+  get over(): AbortSignal {
+    return this.#end.signal;
   }
 
   /** Some records and memberships to begin with. @param isLarge one of them is sent in parts, and too large for JSON. */
@@ -51,7 +56,8 @@ export class Writer {
       await this.#write(this.#random.below(5) === 0 ? this.#several() : this.#one());
       if (this.#random.below(3) === 0) await this.settle();
     }
-    this.isDone = true;
+    await this.settle();
+    this.#end.abort();
   }
 
   /** Waits until all it wrote is in the log, by writing once more where the log's reader looks. */
