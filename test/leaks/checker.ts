@@ -114,7 +114,9 @@ export class Checker {
       const kind = this.#truth.known(canary)?.kind ?? this.#book.proposals.get(canary)?.kind ?? "unknown";
       count(this.tally, `words: ${exchange.kind}, ${kind === "id" ? "ids" : "values"}`);
       if (this.#isFree(exchange, canary, { window, isPut: puts.has(canary) })) return [];
-      return [`${exchange.name}: ${this.#told(canary)}, in (${window.from}, ${window.until})`];
+      return [
+        `${exchange.name}: ${this.#told(canary)}, in (${window.from}, ${window.until}), cursor of ${exchange.born}`,
+      ];
     });
   }
 
@@ -189,7 +191,11 @@ export class Checker {
 
   #told(canary: string): string {
     const known = this.#truth.known(canary);
-    if (known) return `${canary}, ${known.kind} ${known.field} of ${known.record}`;
+    if (known) {
+      const stretches = this.#truth.stretches(known.record);
+      const story = stretches.map(({ from, scopes }) => `${from}: ${scopes.join(" ") || "nowhere"}`);
+      return `${canary}, ${known.kind} ${known.field} of ${known.record} (${story.join(", ")})`;
+    }
     const proposal = this.#book.proposals.get(canary);
     return proposal
       ? `${canary}, proposed by ${proposal.principal} for ${proposal.record}`

@@ -1,6 +1,7 @@
 // One history: a program writes while devices of several principals pull, page, push, ask and lie, over every door; then
 // every byte they were sent is checked. A seed repeats the choices, not the timing.
 
+import { once } from "node:events";
 import { anythingElse, push, receipts } from "./asks.ts";
 import type { Connection } from "./book.ts";
 import { type Cast, castOf, randomOfPart } from "./cast.ts";
@@ -10,7 +11,7 @@ import type { World } from "./world.ts";
 import { Writer } from "./writer.ts";
 
 const WRITES = 10;
-const ACTIONS = 5;
+const ACTIONS = 4;
 
 export interface HistoryResult {
   readonly leaks: readonly string[];
@@ -26,7 +27,7 @@ export async function runHistory(world: World, seed: string): Promise<HistoryRes
   }
   const random = randomOfPart(cast, "history");
   const writer = new Writer(world, cast, randomOfPart(cast, "writer"));
-  await writer.begin(random.below(100) === 0);
+  await writer.begin(random.below(40) === 0);
   const devices = devicesOf(world, cast, writer);
   try {
     await Promise.all([writer.run(random.below(20) === 0 ? 0 : WRITES), ...devices.map(act)]);
@@ -71,7 +72,7 @@ function devicesOf(world: World, cast: Cast, writer: Writer): Device[] {
 }
 
 async function act(device: Device): Promise<void> {
-  const { random } = device.options;
+  const { random, writer } = device.options;
   await device.rotate();
   for (let n = 0; n < ACTIONS; n++) {
     if (random.below(6) === 0) await device.rotate();
@@ -82,4 +83,7 @@ async function act(device: Device): Promise<void> {
     else if (kind < 11) await receipts(device);
     else await anythingElse(device);
   }
+  if (!writer.over.aborted) await once(writer.over, "abort");
+  for (const last of [device.pull.bind(device), device.list.bind(device), push, receipts, receipts])
+    await last(device);
 }

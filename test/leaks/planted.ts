@@ -40,6 +40,7 @@ export const PLANTED: readonly PlantedLeak[] = [
     from: "if (!this.#isStillGranted(step)) return BEHIND;",
     to: "",
     told: /PullChanges/,
+    isQuick: true,
   },
   {
     name: "live: audiences of as many feeds share their bytes",
@@ -47,7 +48,6 @@ export const PLANTED: readonly PlantedLeak[] = [
     from: "const name = JSON.stringify(sorted);",
     to: "const name = String(sorted.length);",
     told: /PullChanges/,
-    isQuick: true,
   },
   {
     name: "leavers: told also to who never held the record",
@@ -64,13 +64,6 @@ export const PLANTED: readonly PlantedLeak[] = [
     to: "held.set(feed, { floor: 0, join: 0, cover });",
     told: /id _id/,
     isQuick: true,
-  },
-  {
-    name: "a feed given back: leavers from before it was first held",
-    file: "pull/subscription.ts",
-    from: "of back) held.set(feed, { floor: 0, join, cover });",
-    to: "of back) held.set(feed, { floor: 0, join: 0, cover });",
-    told: /id _id/,
   },
   {
     name: "a feed added: the others forget since when they are held",

@@ -46,8 +46,10 @@ export class Writer {
         for (const _id of this.#cast.ids[place].slice(1)) await this.#make(place, _id, session);
       }
     });
-    if (isLarge)
-      await this.#write(this.#set("notes", this.#cast.ids.notes[1] ?? "", { body: this.#largeBody() }));
+    if (isLarge) {
+      const large = { body: this.#largeBody(), ownerId: ana, teamId: red };
+      await this.#write(this.#set("notes", this.#cast.ids.notes[1] ?? "", large));
+    }
     await this.settle();
   }
 
@@ -56,6 +58,7 @@ export class Writer {
       await this.#write(this.#random.below(5) === 0 ? this.#several() : this.#one());
       if (this.#random.below(3) === 0) await this.settle();
     }
+    if (writes > 0) await this.#turnOver();
     await this.settle();
     this.#end.abort();
   }
@@ -77,6 +80,16 @@ export class Writer {
     for (const [name, some] of Object.entries(all)) {
       await this.#in(name).deleteMany({ _id: { $in: [...some] } });
     }
+  }
+
+  /** Gives most records to others, and takes a team away: what was told before must now be kept back. */
+  async #turnOver(): Promise<void> {
+    for (const place of ["notes", "papers"] as const) {
+      for (const _id of this.#cast.ids[place])
+        await this.#write(this.#set(place, _id, this.#audience(place)));
+    }
+    await this.#write(this.#revoke(this.#random.of(this.#cast.rows)));
+    await this.#write(this.#set("notes", this.#random.of(this.#cast.ids.notes), this.#values("notes")));
   }
 
   #in(collection: string) {
@@ -132,8 +145,14 @@ export class Writer {
         const grant = this.#randomGrant();
         return (session) => this.#grant(session, grant);
       }
-      default:
-        return this.#revoke(random.of(this.#cast.rows));
+      default: {
+        const revoke = this.#revoke(random.of(this.#cast.rows));
+        const edit = this.#set(place, _id, this.#values(place));
+        return async (session) => {
+          await revoke(session);
+          await edit(session);
+        };
+      }
     }
   }
 
