@@ -9,7 +9,7 @@ import { enveloped } from "./bytes.ts";
 import { makeCanary } from "./canaries.ts";
 import type { Mutation, Place } from "./cast.ts";
 import type { Device } from "./device.ts";
-import { PAGE_DOORS, UNARY_DOORS } from "./doors.ts";
+import { DOORS, PAGE_DOORS } from "./doors.ts";
 
 type Kind = NonNullable<Mutation["kind"]>;
 
@@ -21,7 +21,7 @@ export async function push(device: Device): Promise<void> {
   const mutations = isAgain ? [random.of([...device.pushed, ...cast.pushed])] : made;
   const recordForm = random.of([RecordForm.UNSPECIFIED, RecordForm.PROTO, RecordForm.JSON]);
   const request = { mutations, recordForm, atomic: random.below(6) === 0 };
-  const how = { door: random.of(UNARY_DOORS), about: device.about("push") };
+  const how = { door: random.of(DOORS), about: device.about("push") };
   device.pushed.push(...mutations);
   cast.pushed.push(...mutations);
   await device.line().unary(SyncService.method.pushMutations, request, how);

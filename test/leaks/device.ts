@@ -9,7 +9,7 @@ import { SyncService } from "#gen/tidemark/v1/sync_service_pb.js";
 import type { Random } from "../support/random.ts";
 import type { Caller } from "./book.ts";
 import type { Cast, Mutation } from "./cast.ts";
-import { type About, Line, PAGE_DOORS, STREAM_DOORS } from "./doors.ts";
+import { type About, DOORS, Line, PAGE_DOORS } from "./doors.ts";
 import { ANONYMOUS, tokenFor, type World } from "./world.ts";
 import type { Writer } from "./writer.ts";
 
@@ -84,7 +84,7 @@ export class Device {
     let cursor = held.cursor;
     let frames = 0;
     const about = { ...this.about("stream", held), until: follows ? writer.over : undefined };
-    for await (const response of line.pull(request, random.of(STREAM_DOORS), about)) {
+    for await (const response of line.pull(request, random.of(DOORS), about)) {
       cursor = moved(cursor, response);
       const clock = response.frame.case === "checkpoint" ? response.frame.value.commitClock : undefined;
       const isFollowed = clock !== undefined && clock >= (writer.clocks[upTo] ?? FAR);

@@ -26,7 +26,7 @@ export interface Door {
   readonly codec: "proto" | "json";
 }
 
-export const STREAM_DOORS: readonly Door[] = [
+export const DOORS: readonly Door[] = [
   { http: 2, protocol: "grpc", codec: "proto" },
   { http: 2, protocol: "grpc", codec: "json" },
   { http: 1, protocol: "grpc-web", codec: "proto" },
@@ -36,10 +36,8 @@ export const STREAM_DOORS: readonly Door[] = [
   { http: 2, protocol: "connect", codec: "json" },
 ];
 
-export const UNARY_DOORS = STREAM_DOORS;
-
 export const PAGE_DOORS: readonly Door[] = [
-  ...UNARY_DOORS,
+  ...DOORS,
   { http: 1, protocol: "get", codec: "json" },
   { http: 1, protocol: "get", codec: "proto" },
   { http: 2, protocol: "get", codec: "json" },
