@@ -79,6 +79,7 @@ const SERVICE_PATHS = "/tidemark.v1.SyncService/";
 
 export class Line {
   readonly #options: LineOptions;
+  readonly #taps: Tap[] = [];
   #session: { readonly http: http2.ClientHttp2Session; readonly connection: TappedConnection } | undefined;
 
   constructor(options: LineOptions) {
@@ -156,8 +157,6 @@ export class Line {
     const taps = this.#taps.splice(0);
     await Promise.all(taps.map((tap) => tap.ended));
   }
-
-  readonly #taps: Tap[] = [];
 
   #call(
     call: RawCall,

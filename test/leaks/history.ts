@@ -1,6 +1,5 @@
 // One history: a program writes while devices of several principals pull, page, push, ask and lie, over every door; then
 // every byte they were sent is checked. A seed repeats the choices, not the timing.
-
 import { once } from "node:events";
 import { anythingElse, push, receipts } from "./asks.ts";
 import type { Connection } from "./book.ts";

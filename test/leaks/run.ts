@@ -40,9 +40,12 @@ export async function runHistories(options: RunOptions): Promise<RunResult> {
     leaks.push(...some);
     for (const [name, times] of more) count(tally, name, times);
   };
+  const play = (name: string) =>
+    runHistory(world, name).catch((cause: unknown) => {
+      throw new Error(`history ${name}`, { cause });
+    });
   const player = async () => {
-    while (begun < histories && !(stops && leaks.length > 0))
-      add(await runHistory(world, `${seed}-${begun++}`));
+    while (begun < histories && !(stops && leaks.length > 0)) add(await play(`${seed}-${begun++}`));
   };
   try {
     await Promise.all(Array.from({ length: Math.min(AT_ONCE, histories) }, player));
