@@ -33,8 +33,8 @@ const MET = [
 ];
 
 it.each([
-  { nodes: 1, histories: 30 },
-  { nodes: 2, histories: 15 },
+  { nodes: 1, histories: 20 },
+  { nodes: 2, histories: 10 },
 ])(
   "P6: $histories random histories on $nodes node(s) → nothing is told that its receiver may not know",
   async ({ nodes, histories }) => {

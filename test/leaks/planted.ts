@@ -40,7 +40,6 @@ export const PLANTED: readonly PlantedLeak[] = [
     from: "if (!this.#isStillGranted(step)) return BEHIND;",
     to: "",
     told: /PullChanges/,
-    isQuick: true,
   },
   {
     name: "live: audiences of as many feeds share their bytes",
@@ -48,6 +47,7 @@ export const PLANTED: readonly PlantedLeak[] = [
     from: "const name = JSON.stringify(sorted);",
     to: "const name = String(sorted.length);",
     told: /PullChanges/,
+    isQuick: true,
   },
   {
     name: "leavers: told also to who never held the record",
@@ -63,7 +63,6 @@ export const PLANTED: readonly PlantedLeak[] = [
     from: "held.set(feed, { floor: 0, join: head, cover });",
     to: "held.set(feed, { floor: 0, join: 0, cover });",
     told: /id _id/,
-    isQuick: true,
   },
   {
     name: "a feed added: the others forget since when they are held",
@@ -78,7 +77,6 @@ export const PLANTED: readonly PlantedLeak[] = [
     from: "[Buffer.from(epoch), Buffer.from(principal), head]",
     to: "[Buffer.from(epoch), head]",
     told: /id _id/,
-    isQuick: true,
   },
   {
     name: "ListChanges: pages as the first caller's",
