@@ -202,8 +202,11 @@ interface About {
 }
 
 async function countBacklog(snapshot: LogSnapshot, subscription: Subscription): Promise<number> {
-  const ranges = [...rangesToRead(subscription), ...rangesLeaving(subscription)];
+  const { head } = snapshot.state;
+  const ranges = [...rangesToRead(subscription), ...rangesLeaving(subscription)].filter(
+    ({ after }) => after < head,
+  );
   const counted = await snapshot.countEntries(ranges, BACKLOG_COUNTED_MAX);
   if (counted < BACKLOG_COUNTED_MAX) return counted;
-  return snapshot.state.head - Math.min(...ranges.map(({ after }) => after));
+  return head - Math.min(...ranges.map(({ after }) => after));
 }

@@ -140,11 +140,11 @@ export class PullStream {
 
   async #openPass(): Promise<Pass> {
     const { services, principal } = this.#options;
-    const { log, clock, settings } = services;
+    const { log, clock, settings, hub } = services;
     const { passTimeMaxMs: timeMaxMs, readEntriesMax } = settings;
     const snapshot = await openSnapshot(log);
     try {
-      const grants = await snapshot.grantsOf(principal.id);
+      const grants = hub.grantsOf(principal.id, snapshot.state) ?? (await snapshot.grantsOf(principal.id));
       this.#pass = new Pass({ snapshot, grants, clock, timeMaxMs, readEntriesMax });
     } catch (error) {
       await snapshot.close();
