@@ -4,7 +4,7 @@
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { type Collection, type Db, Double } from "mongodb";
-import { demoListTodos, demoLists, demoMemberships } from "./demo-teams.ts";
+import { demoLists, demoListTodos, demoMemberships } from "./demo-teams.ts";
 import { demoTodos } from "./demo-todos.ts";
 
 export interface SeedOptions {

@@ -56,6 +56,8 @@ const RETRYABLE = new Set([
 
 /** What frames and notes are handed to. */
 interface Printer {
+  /** A stream begins. */
+  connects(): void;
   frame(frame: PullChangesResponse): void;
   note(text: string): void;
 }
@@ -107,6 +109,7 @@ async function pull(args: Arguments, terminal: Terminal): Promise<void> {
 async function follow(pulling: Pulling): Promise<boolean> {
   const { transport, request, token, terminal } = pulling;
   pulling.printer ??= pulling.printerFor(await readServerTypes(transport, terminal.signal));
+  pulling.printer.connects();
   const stream = createClient(SyncService, transport).pullChanges(
     { ...request, ...(pulling.cursor ? { cursor: pulling.cursor } : {}) },
     { headers: { authorization: `Bearer ${token}`, "tidemark-client": CLIENT }, signal: terminal.signal },
@@ -142,6 +145,7 @@ async function waitBeforeRetry(pulling: Pulling): Promise<void> {
 
 function jsonPrinter({ out, err }: Terminal, read: RecordReader): Printer {
   return {
+    connects: () => {},
     frame: (response) => void out.write(jsonLines(response, read)),
     note: (text) => void err.write(`${text}\n`),
   };
