@@ -20,7 +20,7 @@ if (!userId || !teamId || !uri || (action !== "revoke" && action !== "grant")) {
 const client = new MongoClient(uri);
 try {
   const memberships = client
-    .db(process.env["MONGODB_DB"] ?? "demo")
+    .db(process.env["MONGODB_DB"] || "demo")
     .collection<Membership>("memberships", { writeConcern: { w: "majority" } });
   if (action === "revoke") {
     const { deletedCount } = await memberships.deleteMany({ userId, teamId });
