@@ -17,7 +17,7 @@ if (!userId || !teamId || !uri || (action !== "revoke" && action !== "grant")) {
   process.exit(2);
 }
 
-const client = new MongoClient(uri);
+const client = new MongoClient(uri, { serverSelectionTimeoutMS: 5_000 });
 try {
   const memberships = client
     .db(process.env["MONGODB_DB"] || "demo")

@@ -98,8 +98,8 @@ export class PullPrinter {
   #changed(changes: readonly Change[]): void {
     const catchUp = this.#catchUp;
     for (const change of changes) {
-      if (!catchUp || catchUp.isShown) this.#line(changeLine(change, this.#options.read));
-      if (catchUp) countChange(catchUp.tally, change);
+      const isNew = !catchUp || countChange(catchUp.tally, change);
+      if (isNew && (!catchUp || catchUp.isShown)) this.#line(changeLine(change, this.#options.read));
     }
     if (catchUp) this.#progress(catchUp, changes.length);
   }

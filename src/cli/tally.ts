@@ -6,13 +6,23 @@ import { grouped } from "./progress-bar.ts";
 export type Tally = Map<string, Count>;
 
 interface Count {
-  readonly put: number;
-  readonly gone: number;
+  put: number;
+  /** Ids of records removed and not put again. */
+  readonly gone: Set<string>;
 }
 
-export function countChange(tally: Tally, { collection, kind }: Change): void {
-  const { put, gone } = tally.get(collection) ?? { put: 0, gone: 0 };
-  tally.set(collection, kind.case === "remove" ? { put, gone: gone + 1 } : { put: put + 1, gone });
+/** False, and not counted: a remove of what is gone already, as of a record that leaves by two scopes at once. */
+export function countChange(tally: Tally, { collection, recordId, kind }: Change): boolean {
+  const count = tally.get(collection) ?? { put: 0, gone: new Set() };
+  tally.set(collection, count);
+  if (kind.case === "remove") {
+    const isNew = !count.gone.has(recordId);
+    count.gone.add(recordId);
+    return isNew;
+  }
+  count.gone.delete(recordId);
+  count.put += 1;
+  return true;
 }
 
 /** `cities 171,075 · lists 2, 1 gone`, collections in the order of their names. */
@@ -25,6 +35,6 @@ export function tallyText(tally: Tally): string {
 }
 
 function countText({ put, gone }: Count): string {
-  if (gone === 0) return grouped(put);
-  return put === 0 ? `${grouped(gone)} gone` : `${grouped(put)}, ${grouped(gone)} gone`;
+  if (gone.size === 0) return grouped(put);
+  return put === 0 ? `${grouped(gone.size)} gone` : `${grouped(put)}, ${grouped(gone.size)} gone`;
 }

@@ -102,6 +102,22 @@ describe("pull: what it prints", () => {
     );
   });
 
+  test("a record that leaves by two scopes at once → gone once; put again and taken again → both told", () => {
+    const changes = [revoked("todos", "a"), revoked("todos", "a"), put("todos", "a"), revoked("todos", "a")];
+    expect(printed([[opened(4), batch(...changes), checkpoint]]).slice(1)).toEqual([
+      "- todos/a  no longer granted",
+      '+ todos/a  title="T"',
+      "- todos/a  no longer granted",
+      "· caught up in … s: todos 1, 1 gone",
+    ]);
+  });
+
+  test("removes once it has caught up → each", () => {
+    expect(
+      printed([[opened(0), checkpoint, batch(revoked("todos", "a"), revoked("todos", "a"))]]),
+    ).toHaveLength(4);
+  });
+
   test("much to catch up on in the middle of a short catch-up → no further lines", () => {
     const lines = printed([
       [opened(1), batch(put("todos", "a")), opened(1_000), batch(...many(999)), checkpoint],
