@@ -78,77 +78,108 @@ describe("demo: who sees what", () => {
   });
 });
 
+describe("demo: memberships as other programs write them", () => {
+  const dora = { userId: "dora", teamId: "harbour" };
+
+  it.each<[string, Record<string, unknown>, boolean]>([
+    ["READ", { ...dora, access: "READ" }, true],
+    ["the right as a number", { ...dora, access: 2 }, true],
+    ["no right", dora, false],
+    ["the right UNSPECIFIED", { ...dora, access: "UNSPECIFIED" }, false],
+    ["a right there is none of", { ...dora, access: "OWNER" }, false],
+    ["a right in lower case", { ...dora, access: "read" }, false],
+    ["a right that is a list", { ...dora, access: ["READ"] }, false],
+    ["no team", { userId: "dora", access: "READ" }, false],
+    ["a team with an empty name", { ...dora, teamId: "", access: "READ" }, false],
+    ["a team of another case", { ...dora, teamId: "Harbour", access: "READ" }, false],
+    ["people as a list", { ...dora, userId: ["dora"], access: "READ" }, false],
+  ])("%s, %j → sees the team's lists: %s", async (_what, fields, sees) => {
+    const memberships = database.source.collection<{ _id: string }>("memberships");
+    const follower = follow("dora");
+    await follower.checkpoint();
+    const session = database.client.startSession();
+    onTestFinished(() => session.endSession());
+    await memberships.insertOne({ _id: "dora", ...fields }, { session });
+    const granted = await follower.checkpoint(session.operationTime);
+    await memberships.deleteOne({ _id: "dora" }, { session });
+    const taken = await follower.checkpoint(session.operationTime);
+    const lists = ({ changes }: typeof granted) =>
+      changes.filter(({ collection }) => collection === "lists").length;
+    expect([lists(granted), lists(taken)]).toEqual(sees ? [2, 2] : [0, 0]);
+  });
+});
+
 describe("demo: who may write what", () => {
   const member = { userId: "dora", teamId: "harbour", access: "ACCESS_READ_WRITE" };
   const title = { title: "Look at the sky" };
 
-  it.each<[string, Pushed, string]>([
+  it.each<[string, string, Pushed]>([
     [
       "a stranger, a membership of their own",
-      { by: "dora", collection: "memberships", create: member },
       "REJECTED FORBIDDEN",
+      { by: "dora", collection: "memberships", create: member },
     ],
     [
       "a member, a membership of somebody else",
-      { by: "ana", collection: "memberships", create: member },
       "REJECTED FORBIDDEN",
+      { by: "ana", collection: "memberships", create: member },
     ],
     [
       "a member who reads, more right in their own membership",
-      { by: "cleo", collection: "memberships", update: ["harbour-cleo", { access: "ACCESS_READ_WRITE" }] },
       "REJECTED FORBIDDEN",
+      { by: "cleo", collection: "memberships", update: ["harbour-cleo", { access: "ACCESS_READ_WRITE" }] },
     ],
     [
       "a member, a list of the team",
-      { by: "ben", collection: "lists", create: { name: "Crew", teamId: "harbour" } },
       "APPLIED",
+      { by: "ben", collection: "lists", create: { name: "Crew", teamId: "harbour" } },
     ],
     [
       "a member who reads, the same",
-      { by: "cleo", collection: "lists", create: { name: "Crew", teamId: "harbour" } },
       "REJECTED FORBIDDEN",
+      { by: "cleo", collection: "lists", create: { name: "Crew", teamId: "harbour" } },
     ],
     [
       "a stranger, the same",
-      { by: "dora", collection: "lists", create: { name: "Crew", teamId: "harbour" } },
       "REJECTED FORBIDDEN",
+      { by: "dora", collection: "lists", create: { name: "Crew", teamId: "harbour" } },
     ],
     [
       "anybody, a list of their own",
-      { by: "dora", collection: "lists", create: { name: "Mine", ownerId: "dora" } },
       "APPLIED",
+      { by: "dora", collection: "lists", create: { name: "Mine", ownerId: "dora" } },
     ],
     [
       "anybody, a list of somebody else's",
-      { by: "dora", collection: "lists", create: { name: "Yours", ownerId: "ana" } },
       "REJECTED FORBIDDEN",
+      { by: "dora", collection: "lists", create: { name: "Yours", ownerId: "ana" } },
     ],
     [
       "anybody, a list of nobody",
-      { by: "dora", collection: "lists", create: { name: "Whose?" } },
       "REJECTED INVALID",
+      { by: "dora", collection: "lists", create: { name: "Whose?" } },
     ],
     [
       "anybody, a list of a person and a team",
-      { by: "ben", collection: "lists", create: { name: "Ours", ownerId: "ben", teamId: "harbour" } },
       "REJECTED INVALID",
+      { by: "ben", collection: "lists", create: { name: "Ours", ownerId: "ben", teamId: "harbour" } },
     ],
     [
       "a member, a todo of another on a team's list",
-      { by: "ben", collection: "todos", update: ["harbour-hull", title] },
       "APPLIED",
+      { by: "ben", collection: "todos", update: ["harbour-hull", title] },
     ],
     [
       "a member who reads, the same",
-      { by: "cleo", collection: "todos", update: ["harbour-hull", title] },
       "REJECTED FORBIDDEN",
+      { by: "cleo", collection: "todos", update: ["harbour-hull", title] },
     ],
     [
       "a stranger, the same: as if it weren't there",
-      { by: "dora", collection: "todos", update: ["harbour-hull", title] },
       "CONFLICT",
+      { by: "dora", collection: "todos", update: ["harbour-hull", title] },
     ],
-  ])("%s → %s", async (_who, pushed, becomes) => {
+  ])("%s → %s", async (_who, becomes, pushed) => {
     expect(await push(pushed)).toBe(becomes);
   });
 
