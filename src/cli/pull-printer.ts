@@ -89,7 +89,8 @@ export class PullPrinter {
   }
 
   #begin(backlog: bigint): CatchUp {
-    this.note(`${this.#cause}; up to ${grouped(backlog)} changes to catch up on`);
+    const changes = backlog === 1n ? "change" : "changes";
+    this.note(`${this.#cause}; up to ${grouped(backlog)} ${changes} to catch up on`);
     this.#cause = "what you may see has changed";
     const startedMs = Date.now();
     return { total: 0, done: 0, tally: new Map(), startedMs, drawnMs: 0, isShown: true, leftOut: new Set() };

@@ -23,7 +23,8 @@ import { type RecordReader, readServerTypes } from "./server-types.ts";
 const HELP = `Usage: tidemark pull [collection…] [--url URL] [--token TOKEN] [--catch-up] [--all] [--json]
 
 Prints every change as it commits; without collections, all you may see.
-While catching up on more than 50 records it draws a progress bar instead of the records.
+While catching up on more than 50 records it draws a progress bar instead of the records; then it says how many
+changes of which collection came. It catches up when it connects, and whenever what you may see changes.
 
   --url URL       the server (default http://localhost:8080)
   --token TOKEN   your access token (default: TIDEMARK_TOKEN, else dev-ana)

@@ -132,7 +132,7 @@ describe("pull: what it prints", () => {
         [opened(1), batch(put("todos", "b")), checkpoint],
       ]).slice(2),
     ).toEqual([
-      "· connected to http://x; up to 1 changes to catch up on",
+      "· connected to http://x; up to 1 change to catch up on",
       '+ todos/b  title="T"',
       "· caught up in … s: todos 1",
     ]);
@@ -142,7 +142,7 @@ describe("pull: what it prints", () => {
     expect(
       printed([[opened(0), checkpoint, reset, opened(1), batch(put("todos", "a")), checkpoint]]).slice(2),
     ).toEqual([
-      "· the cursor no longer serves; starting over; up to 1 changes to catch up on",
+      "· the cursor no longer serves; starting over; up to 1 change to catch up on",
       '+ todos/a  title="T"',
       "· caught up in … s: todos 1",
     ]);
