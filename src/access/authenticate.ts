@@ -28,7 +28,8 @@ export type Authenticate = (
   clientHeader: string | undefined,
 ) => Promise<Principal>;
 
-const TOKEN_LENGTH_MAX = 16_384;
+/** What common proxies take as one header. */
+const TOKEN_LENGTH_MAX = 8_192;
 const PRINCIPAL_LENGTH_MAX = 256;
 const DEV_PREFIX = "dev-";
 /** True, and nothing else, makes its principal a service. */
