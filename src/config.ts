@@ -15,7 +15,8 @@ const DATABASE_NAME = {
 const MONGODB_URI = { pattern: /^mongodb(\+srv)?:\/\/\S+$/, says: "mongodb://… or mongodb+srv://…" };
 const SECRET = { pattern: /^.{32,4096}$/s, says: "at least 32 bytes" };
 const JWKS_URL = {
-  pattern: /^(https:\/\/|http:\/\/(localhost|127(\.\d{1,3}){3}|\[::1\])[:/])[^\s#@]+$/,
+  pattern:
+    /^(https:\/\/([\w.-]+|\[[\da-f:]+\])|http:\/\/(localhost|127(\.\d{1,3}){3}|\[::1\]))(:\d{1,5})?([/?][^\s#]*)?$/i,
   says: "https://…, or http://… on this machine; no password in it",
 };
 const AUDIENCE = { pattern: /^[^\p{Cc}]{1,1024}$/u, says: "names, separated by commas" };
@@ -312,7 +313,10 @@ function text<T extends string | undefined>(env: string, spec: TextSpec<T>): Set
   const { meaning, fallback, told, pattern = /^.{1,4096}$/s, says = "text", isSecret = false } = spec;
   const read = (value: string | undefined, deployment: Deployment) => {
     if (value === undefined) return fallback(deployment);
-    return pattern.test(value) ? value : fail(isSecret ? `takes ${says}` : `takes ${says}, not "${value}"`);
+    if (pattern.test(value)) return value;
+    // A password in a URL is no less secret for the URL being wrong.
+    const shown = value.replace(/\/\/[^/]*@/, "//…@");
+    return fail(isSecret ? `takes ${says}` : `takes ${says}, not "${shown}"`);
   };
   return { env, type: says, told, meaning, isSecret, read };
 }

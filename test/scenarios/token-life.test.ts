@@ -65,18 +65,20 @@ function pull({ transport, token, cursor }: Pulling): AsyncIterator<PullChangesR
   return createClient(SyncService, transport).pullChanges(request, options)[Symbol.asyncIterator]();
 }
 
-/** Feeds frames to a device until it holds a record at a checkpoint; which kinds of frames they were. */
+/** Feeds frames to a device until it holds a record at a checkpoint; what they were, of puts the record's id. */
 async function until(
   frames: AsyncIterator<PullChangesResponse>,
   device: PullClient,
   id: string,
 ): Promise<string[]> {
-  const kinds: string[] = [];
+  const seen: string[] = [];
   for (;;) {
     const { value, done } = await frames.next();
     if (done) throw new Error(`the stream ended before ${id}`);
-    kinds.push(String(value.frame.case));
-    if (device.apply(value) && device.records.has(`todos/${id}`)) return kinds;
+    const { frame }: PullChangesResponse = value;
+    if (frame.case === "batch") seen.push(...frame.value.changes.map(({ recordId }) => recordId));
+    else seen.push(String(frame.case));
+    if (device.apply(value) && device.records.has(`todos/${id}`)) return seen;
   }
 }
 
@@ -99,12 +101,14 @@ test.each(Object.entries(roads))(
     const k1 = await signer("k1");
     const { url, write } = await start(await startIssuer(k1));
     const transport = road(url);
-    const device = new PullClient();
     await write("before");
+    // From here on a first sync takes no time worth mentioning.
+    await until(pull({ transport, token: await k1.sign(claimsFor(60)) }), new PullClient(), "before");
+
+    const device = new PullClient();
     const token = await k1.sign(claimsFor(3));
     const frames = pull({ transport, token });
     await until(frames, device, "before");
-
     const end = await endOf(frames, device);
     expect([end.code, end.metadata.get("tidemark-reason")]).toEqual([Code.Unauthenticated, "TOKEN_EXPIRED"]);
     expect(end.findDetails(ErrorInfoSchema)[0]?.metadata).toEqual({ fault: "expired" });
@@ -113,12 +117,11 @@ test.each(Object.entries(roads))(
 
     await write("meanwhile");
     const next = pull({ transport, token: await k1.sign(claimsFor(60)), cursor: device.cursor });
-    const kinds = await until(next, device, "meanwhile");
-    expect(kinds).not.toContain("reset");
+    const seen = await until(next, device, "meanwhile");
+    expect(seen).toContain("meanwhile");
+    expect(seen).not.toContain("before");
+    expect(seen).not.toContain("reset");
     expect([...device.records.keys()].sort()).toEqual(["todos/before", "todos/meanwhile"]);
-    expect(device.records.get("todos/before")?.version).toBeLessThan(
-      device.records.get("todos/meanwhile")?.version ?? 0n,
-    );
   },
 );
 
