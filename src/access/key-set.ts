@@ -29,14 +29,14 @@ const RSA_BITS_MIN = 2_048;
 
 /** @throws KeySetError if the text is no key set, or none of its keys can be used. */
 export function readKeySet(text: string): KeySet {
-  const signing = jwksIn(text).filter(({ use }) => use === undefined || use === "sig");
-  const keys = signing.filter(isFit);
+  const candidates = jwksIn(text).filter(isForSignatures);
+  const keys = candidates.map(publicKeyOf).filter((key) => key !== undefined);
   if (keys.length === 0) throw new KeySetError("it holds no public key to verify tokens with");
   const find = createLocalJWKSet({ keys });
   return {
     find: (header) => find(header).catch(noneOrSeveral),
     size: keys.length,
-    unfit: signing.length - keys.length,
+    unfit: candidates.length - keys.length,
   };
 }
 
@@ -47,6 +47,10 @@ function jwksIn(text: string): JWK[] {
   return keys.filter((key: unknown) => typeof key === "object" && key !== null);
 }
 
+function isForSignatures({ use, key_ops: uses }: JWK): boolean {
+  return (use === undefined || use === "sig") && (!Array.isArray(uses) || uses.includes("verify"));
+}
+
 function parse(text: string): unknown {
   try {
     return JSON.parse(text);
@@ -55,13 +59,20 @@ function parse(text: string): unknown {
   }
 }
 
-function isFit(jwk: JWK): boolean {
-  if (jwk.d !== undefined || !KEY_TYPES.has(jwk.kty)) return false;
+/** The key without what else its issuer wrote beside it, on which reading it would stumble later; undefined: unfit. */
+function publicKeyOf(jwk: JWK): JWK | undefined {
+  const { kty, kid, alg, d } = jwk;
+  if (d !== undefined || !KEY_TYPES.has(kty)) return undefined;
   try {
-    const { asymmetricKeyDetails } = createPublicKey({ key: jwk as JsonWebKey, format: "jwk" });
-    return (asymmetricKeyDetails?.modulusLength ?? RSA_BITS_MIN) >= RSA_BITS_MIN;
+    const key = createPublicKey({ key: jwk as JsonWebKey, format: "jwk" });
+    if ((key.asymmetricKeyDetails?.modulusLength ?? RSA_BITS_MIN) < RSA_BITS_MIN) return undefined;
+    const names = {
+      ...(typeof kid === "string" ? { kid } : {}),
+      ...(typeof alg === "string" ? { alg } : {}),
+    };
+    return { ...(key.export({ format: "jwk" }) as JWK), ...names };
   } catch {
-    return false;
+    return undefined;
   }
 }
 

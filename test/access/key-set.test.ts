@@ -64,8 +64,21 @@ test.each<[string, unknown]>([
   expect(set).toMatchObject({ size: 1, unfit: 1 });
 });
 
-test("key set: a key for encryption → passed over, nobody's mistake", () => {
-  expect(setOf(ec.jwk, { ...rsa.jwk, use: "enc" })).toMatchObject({ size: 1, unfit: 0 });
+test.each([{ use: "enc" }, { use: 7 }, { key_ops: ["encrypt"] }])(
+  "key set: a key for something else, %j → passed over, nobody's mistake",
+  (uses) => {
+    expect(setOf(ec.jwk, { ...rsa.jwk, ...uses })).toMatchObject({ size: 1, unfit: 0 });
+  },
+);
+
+test.each([
+  { oth: {} },
+  { ext: "yes" },
+  { key_ops: "verify" },
+  { x5c: [7] },
+  { key_ops: ["verify", "verify"] },
+])("key set: a good key with %j beside it → found, not stumbled over", async (more) => {
+  expect(await setOf({ ...ec.jwk, ...more }).find({ alg: "ES256", kid: "ec" })).toBeDefined();
 });
 
 test.each([
