@@ -134,6 +134,15 @@ test("access: a file and a URL → each key is found where it is; the file is as
   expect((await ask(await inFile.sign(claims))).id).toBe("ana");
 });
 
+test("access: a key in the file and at a URL that never answered → accepted, the issuer not waited for", async () => {
+  const inBoth = await signer("in-both");
+  const folder = await folderOf({ "keys.json": jwks(inBoth) });
+  const issuer = await startIssuer(inBoth);
+  issuer.answer(() => {});
+  const { ask, clock } = await authenticator({ jwksFile: `${folder}/keys.json`, jwksUrl: issuer.url });
+  expect((await ask(await inBoth.sign(claimsAt(clock.nowMs())))).id).toBe("ana");
+});
+
 test("access: a token without kid that fits a key of each → refused, not guessed", async () => {
   const [inFile, atUrl] = await Promise.all([signer("in-file"), signer("at-url")]);
   const folder = await folderOf({ "keys.json": jwks(inFile) });
