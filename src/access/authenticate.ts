@@ -75,7 +75,7 @@ function deviceIn(claims: JWTPayload, claim: string): string | undefined {
   if (device === undefined || device === null || device === "") return undefined;
   if (typeof device === "string" && isDevice(device)) return device;
   const message = "the token's claim for the device must be a text of 1 to 128 printable ASCII characters";
-  throw tokenError("claims", { message });
+  throw tokenError("claims", message);
 }
 
 function bearerToken(authorization: string): string {

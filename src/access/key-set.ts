@@ -2,6 +2,7 @@
 // and symmetric ones, and those too weak to trust are left out, so that whatever is found can be verified with.
 import { createPublicKey, type JsonWebKey } from "node:crypto";
 import { type CryptoKey, createLocalJWKSet, errors, type JWK, type JWTHeaderParameters } from "jose";
+import type { SyncError } from "../model/sync-error.ts";
 import { tokenError } from "../model/token-fault.ts";
 
 export interface KeySet {
@@ -78,13 +79,13 @@ function publicKeyOf(jwk: JWK): JWK | undefined {
 
 function noneOrSeveral(cause: unknown): undefined {
   if (cause instanceof errors.JWKSNoMatchingKey) return undefined;
-  if (cause instanceof errors.JWKSMultipleMatchingKeys) throw ambiguous(cause);
+  if (cause instanceof errors.JWKSMultipleMatchingKeys) throw ambiguous();
   throw cause;
 }
 
 /** Of a token that could be signed with any of several keys: which one is not for the server to guess. */
-export function ambiguous(cause?: unknown) {
+export function ambiguous(): SyncError {
   const message =
     "the token doesn't say which of several keys it is signed with: have its issuer name it (kid)";
-  return tokenError("unknown_key", { message, cause });
+  return tokenError("unknown_key", message);
 }

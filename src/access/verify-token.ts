@@ -49,7 +49,7 @@ export function createTokenVerifier(rules: TokenRules): VerifyToken {
   };
   const keyOf = keyFinder(rules);
   return async (token) => {
-    if (options.algorithms.length === 0) throw tokenError("unknown_key", { message: NO_KEYS });
+    if (options.algorithms.length === 0) throw tokenError("unknown_key", NO_KEYS);
     const checks = { ...options, currentDate: new Date(clock.nowMs()) };
     try {
       const { payload: claims } = await jwtVerify(token, keyOf(token), checks);
@@ -119,7 +119,9 @@ function endOf(
 /** Whatever jose and the key sources say, as the caller is to hear it. What neither foresaw stays what it is: a bug. */
 function refusalOf(error: unknown): unknown {
   if (error instanceof SyncError || !(error instanceof errors.JOSEError)) return error;
-  return tokenError(faultOf(error), { cause: error });
+  const fault = faultOf(error);
+  if (fault !== "claims" || !(error instanceof errors.JWTClaimValidationFailed)) return tokenError(fault);
+  return tokenError(fault, `the token's ${error.claim} is missing or no number: have its issuer mend it`);
 }
 
 const faultOfClaim: Readonly<Record<string, TokenFault>> = {

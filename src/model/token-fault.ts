@@ -28,14 +28,12 @@ const sentences: Readonly<Record<TokenFault, string>> = {
   claims: "a claim of the token has a value this server can't use: have its issuer mend it",
 };
 
-interface Detail {
-  /** In place of the fault's own sentence. */
-  readonly message?: string;
-  readonly cause?: unknown;
-}
-
-/** TOKEN_EXPIRED for an expired token, else TOKEN_INVALID. */
-export function tokenError(fault: TokenFault, { message = sentences[fault], cause }: Detail = {}): SyncError {
+/**
+ * TOKEN_EXPIRED for an expired token, else TOKEN_INVALID. Without a cause: a library's error carries the token's claims,
+ * and whoever logs causes would log those.
+ * @param message in place of the fault's own sentence.
+ */
+export function tokenError(fault: TokenFault, message: string = sentences[fault]): SyncError {
   const reason = fault === "expired" ? "TOKEN_EXPIRED" : "TOKEN_INVALID";
-  return new SyncError(reason, message, { metadata: { fault }, cause });
+  return new SyncError(reason, message, { metadata: { fault } });
 }

@@ -109,7 +109,7 @@ export function grantsOfClaims(
 function scopesOfClaims(template: Template<string>, claims: Readonly<Record<string, unknown>>): string[] {
   const scopes = render(template, (name) => claimTexts(claims, name), CLAIM_SCOPES_MAX);
   if (scopes !== undefined) return scopes;
-  throw tokenError("claims", { message: `the token's claims give more than ${CLAIM_SCOPES_MAX} scopes` });
+  throw tokenError("claims", `the token's claims give more than ${CLAIM_SCOPES_MAX} scopes`);
 }
 
 function claimTexts(claims: Readonly<Record<string, unknown>>, name: string): string[] {

@@ -1,5 +1,9 @@
 // The keys an issuer publishes: fetched once, found when they change, good for a while when it is away; and never asked
 // for more often than the cooldown allows.
+import { once } from "node:events";
+import { createServer } from "node:https";
+import { getCACertificates, setDefaultCACertificates } from "node:tls";
+import { generate as generateCertificate } from "selfsigned";
 import { expect, onTestFinished, test } from "vitest";
 import { FETCH_MS_MAX } from "../../src/access/fetch-key-set.ts";
 import { COOLDOWN_MS, JwksUrl, KEYS_AGE_MS, REFRESH_MS } from "../../src/access/jwks-url.ts";
@@ -298,4 +302,27 @@ test("jwks url: an outage → told when it begins and when it changes, not at ea
     clock.advance(COOLDOWN_MS);
   }
   expect(log.troubles()).toHaveLength(1);
+});
+
+test("jwks url: https of a certificate nobody vouches for → told, no keys; vouched for → found", async () => {
+  const { cert, private: key } = await generateCertificate([{ name: "commonName", value: "localhost" }]);
+  const server = createServer({ cert, key }, (_, response) => response.end(jwks(k1)));
+  onTestFinished(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  await once(server.listen(0), "listening");
+  const address = server.address();
+  if (address === null || typeof address === "string") throw new Error("no port");
+  const url = `https://localhost:${address.port}/keys`;
+  const untrusting = open({ url });
+  expect(await untrusting.ask("k1")).toBe("ISSUER_UNAVAILABLE");
+  expect(untrusting.log.lines.at(-1)?.fields).toMatchObject({
+    fault: expect.stringContaining("self-signed"),
+  });
+
+  const before = getCACertificates("default");
+  onTestFinished(() => setDefaultCACertificates(before));
+  setDefaultCACertificates([...before, cert]);
+  expect(await open({ url }).ask("k1")).toBe("found");
 });

@@ -67,6 +67,7 @@ test.each(refusals)("access: a token %s → %s", async (_, fault, make) => {
     reason: fault === "expired" ? "TOKEN_EXPIRED" : "TOKEN_INVALID",
     details: { metadata: { fault } },
   });
+  expect(error.cause).toBeUndefined();
   for (const part of token.split(".")) if (part.length > 3) expect(error.message).not.toContain(part);
   expect(error.message).not.toMatch(/\b(ana|bob)\b|issuer\.example/);
 });
