@@ -3,6 +3,7 @@
 import { once } from "node:events";
 import { createServer } from "node:https";
 import { getCACertificates, setDefaultCACertificates } from "node:tls";
+import { gzipSync } from "node:zlib";
 import { generate as generateCertificate } from "selfsigned";
 import { expect, onTestFinished, test } from "vitest";
 import { FETCH_MS_MAX } from "../../src/access/fetch-key-set.ts";
@@ -195,6 +196,7 @@ const faults: [string, (issuer: Issuer) => void, string][] = [
   ["an empty set", (issuer) => issuer.publish(), "it holds no public key"],
   ["a set too large", (issuer) => issuer.answer((_, response) => response.end(OVERSIZE)), "bytes"],
   ["a body without end", endless, "bytes"],
+  ["a little that unpacks to a lot", unpacking, "bytes"],
   ["half a body", (issuer) => issuer.answer(brokenOff), "it can't be reached"],
 ];
 
@@ -213,6 +215,11 @@ function endless(issuer: Issuer): void {
     response.on("drain", more);
     more();
   });
+}
+
+function unpacking(issuer: Issuer): void {
+  const packed = gzipSync(OVERSIZE.repeat(50));
+  issuer.answer((_, response) => response.writeHead(200, { "content-encoding": "gzip" }).end(packed));
 }
 
 const brokenOff: Parameters<Issuer["answer"]>[0] = (_, response) => {

@@ -60,7 +60,8 @@ interface Pulling {
 function pull({ transport, token, cursor }: Pulling): AsyncIterator<PullChangesResponse> {
   const gone = new AbortController();
   onTestFinished(() => gone.abort());
-  const request = { selections: [{ collection: "todos" }], ...(cursor ? { cursor } : {}) };
+  const selections = [{ collection: "todos" }];
+  const request = { selections, heartbeatInterval: { seconds: 1n }, ...(cursor ? { cursor } : {}) };
   const options = { headers: { authorization: `Bearer ${token}` }, signal: gone.signal };
   return createClient(SyncService, transport).pullChanges(request, options)[Symbol.asyncIterator]();
 }
@@ -125,7 +126,7 @@ test.each(Object.entries(roads))(
   },
 );
 
-test("tokens: the key changes while a stream runs → it runs on; new calls need a token of the new key", async () => {
+test("tokens: the key changes while a stream runs → it runs on until its token expires; new calls need a token of the new key", async () => {
   const [k1, k2] = await Promise.all([signer("k1"), signer("k2")]);
   const issuer = await startIssuer(k1);
   let aheadMs = 0;
@@ -157,6 +158,10 @@ test("tokens: the key changes while a stream runs → it runs on; new calls need
   const next = new PullClient();
   await until(pull({ transport, token: await k2.sign(claimsFor(600)) }), next, "after");
   expect([...next.records.keys()]).toEqual([...device.records.keys()]);
+
+  aheadMs = 600_000;
+  const end = await endOf(running, device);
+  expect(end.metadata.get("tidemark-reason")).toBe("TOKEN_EXPIRED");
 });
 
 test("tokens: a key file without a key at the start → refused before anything is touched", async () => {
