@@ -2,6 +2,7 @@
 // reported together. Nothing else reads the environment. Secrets are never printed, in a fault or anywhere.
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { algorithmsFault, TOKEN_ALGORITHMS } from "./access/algorithms.ts";
 import { invariant } from "./model/invariant.ts";
 import { MUTATION_BYTES_MAX } from "./model/mutation.ts";
 
@@ -13,6 +14,17 @@ const DATABASE_NAME = {
 };
 const MONGODB_URI = { pattern: /^mongodb(\+srv)?:\/\/\S+$/, says: "mongodb://… or mongodb+srv://…" };
 const SECRET = { pattern: /^.{32,4096}$/s, says: "at least 32 bytes" };
+const JWKS_URL = {
+  pattern:
+    /^(https:\/\/([\w.-]+|\[[\da-f:]+\])|http:\/\/(localhost|127(\.\d{1,3}){3}|\[::1\]))(:\d{1,5})?([/?][^\s#]*)?$/i,
+  says: "https://…, or http://… on this machine; no password in it",
+};
+const AUDIENCE = { pattern: /^[^\p{Cc}]{1,1024}$/u, says: "names, separated by commas" };
+const ALGORITHM = {
+  pattern: new RegExp(`^(${TOKEN_ALGORITHMS.join("|")})$`),
+  says: `some of ${TOKEN_ALGORITHMS.join(", ")}`,
+};
+const CLAIM = { pattern: /^[^\s\p{Cc}]{1,256}$/u, says: "a claim's name" };
 const ORIGIN = { pattern: /^(\*|https?:\/\/[^/?#\s]+)$/, says: "origins like https://app.example, or *" };
 
 const settings = {
@@ -33,9 +45,65 @@ const settings = {
   tokenSecret: text("TIDEMARK_TOKEN_SECRET", {
     meaning: "The key of access tokens (HS256), at least 32 bytes.",
     ...SECRET,
-    fallback: ({ devMode }) => (devMode ? undefined : fail("set it, or try things with TIDEMARK_DEV=1")),
-    told: "required outside dev mode",
+    fallback: ({ devMode, hasIssuer }) =>
+      devMode || hasIssuer
+        ? undefined
+        : fail("set it, TIDEMARK_JWKS_URL or TIDEMARK_JWKS_FILE; or try things with TIDEMARK_DEV=1"),
+    told: "required outside dev mode, unless there is a JWKS",
     isSecret: true,
+  }),
+  jwksUrl: text("TIDEMARK_JWKS_URL", {
+    meaning: "Where the issuer of access tokens publishes its public keys.",
+    ...JWKS_URL,
+    fallback: () => undefined,
+    told: "none",
+  }),
+  jwksFile: text("TIDEMARK_JWKS_FILE", {
+    meaning: "A file with public keys of access tokens; read again when it changes.",
+    fallback: () => undefined,
+    told: "none",
+  }),
+  jwksStaleSeconds: integer("TIDEMARK_JWKS_STALE_SECONDS", {
+    meaning:
+      "How long keys of `TIDEMARK_JWKS_URL` stay good beyond their 10 minutes while it doesn't answer.",
+    fallback: 86_400,
+    min: 0,
+    max: 2_592_000,
+  }),
+  tokenIssuer: text("TIDEMARK_TOKEN_ISSUER", {
+    meaning: "The `iss` every token must have.",
+    fallback: () => undefined,
+    told: "any",
+  }),
+  tokenAudience: list("TIDEMARK_TOKEN_AUDIENCE", {
+    meaning: "Every token's `aud` must name one of these.",
+    ...AUDIENCE,
+    fallback: () => [],
+    told: "any",
+  }),
+  tokenAlgorithms: list("TIDEMARK_TOKEN_ALGORITHMS", {
+    meaning: "What tokens may be signed by: HS256 is the secret's alone, the others are those of a JWKS.",
+    ...ALGORITHM,
+    fallback: () => TOKEN_ALGORITHMS,
+    told: "all of them",
+  }),
+  tokenToleranceSeconds: integer("TIDEMARK_TOKEN_TOLERANCE_SECONDS", {
+    meaning: "How far the clocks of issuer and server may differ.",
+    fallback: 30,
+    min: 0,
+    max: 300,
+  }),
+  tokenAgeSecondsMax: integer("TIDEMARK_TOKEN_AGE_SECONDS_MAX", {
+    meaning: "How old a token may get, by its `iat`, whatever its `exp`; 0: as old as that allows.",
+    fallback: 0,
+    min: 0,
+    max: 31_536_000,
+  }),
+  deviceClaim: text("TIDEMARK_DEVICE_CLAIM", {
+    meaning: "The claim that names the device; where a token has it, the client's own word doesn't count.",
+    ...CLAIM,
+    fallback: () => undefined,
+    told: "none",
   }),
   mongodbUri: text("MONGODB_URI", {
     meaning: "The replica set to keep clients in step with.",
@@ -151,7 +219,11 @@ export function processEnvironment(): Environment {
 /** @throws ConfigError with every fault there is. */
 export function readConfig(env: Environment): Config {
   const faults: string[] = [];
-  const deployment = { devMode: isOn(env["TIDEMARK_DEV"]), embedded: !env["MONGODB_URI"] };
+  const deployment = {
+    devMode: isOn(env["TIDEMARK_DEV"]),
+    hasIssuer: Boolean(env["TIDEMARK_JWKS_URL"] || env["TIDEMARK_JWKS_FILE"]),
+    embedded: !env["MONGODB_URI"],
+  };
   const read = Object.entries<Setting<unknown>>(settings).map(([name, setting]) => {
     try {
       return [name, setting.read(env[setting.env] || undefined, deployment)];
@@ -167,6 +239,8 @@ export function readConfig(env: Environment): Config {
   if (config.tidemarkDb !== undefined && config.tidemarkDb === config.mongodbDb) {
     faults.push("TIDEMARK_DB: not the database of MONGODB_DB, or the log would log itself");
   }
+  const algorithms = config.tokenAlgorithms && algorithmsFault(config);
+  if (algorithms !== undefined) faults.push(`TIDEMARK_TOKEN_ALGORITHMS: ${algorithms}`);
   if (faults.length > 0) throw new ConfigError(faults);
   return config;
 }
@@ -208,6 +282,8 @@ function packageFolder(): string {
 /** What some defaults depend on. */
 interface Deployment {
   readonly devMode: boolean;
+  /** Keys of tokens come from a JWKS. */
+  readonly hasIssuer: boolean;
   readonly embedded: boolean;
 }
 
@@ -237,7 +313,10 @@ function text<T extends string | undefined>(env: string, spec: TextSpec<T>): Set
   const { meaning, fallback, told, pattern = /^.{1,4096}$/s, says = "text", isSecret = false } = spec;
   const read = (value: string | undefined, deployment: Deployment) => {
     if (value === undefined) return fallback(deployment);
-    return pattern.test(value) ? value : fail(isSecret ? `takes ${says}` : `takes ${says}, not "${value}"`);
+    if (pattern.test(value)) return value;
+    // A password in a URL is no less secret for the URL being wrong.
+    const shown = value.replace(/\/\/[^/]*@/, "//…@");
+    return fail(isSecret ? `takes ${says}` : `takes ${says}, not "${shown}"`);
   };
   return { env, type: says, told, meaning, isSecret, read };
 }

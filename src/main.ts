@@ -3,6 +3,7 @@
 import { hostname } from "node:os";
 import type { Db, MongoClient } from "mongodb";
 import { createAuthenticator } from "./access/authenticate.ts";
+import { openKeySources } from "./access/key-sources.ts";
 import { type Config, describeConfig, packageVersion } from "./config.ts";
 import { createEdge } from "./edge/edge.ts";
 import { listenerDefaults } from "./edge/listener.ts";
@@ -79,13 +80,16 @@ export const realClock: Clock = {
 
 /**
  * Resolves when clients are served. It listens long before, and answers by `/readyz` what it waits for.
- * @throws CompileError or SchemaError, with all faults, before anything is touched; EADDRINUSE; what the database says;
+ * @throws CompileError, SchemaError or KeySetError, with all faults, before anything is touched; EADDRINUSE; what the database says;
  *   the signal's reason. What was started by then is ended.
  */
 export async function startTidemark(config: Config, options: StartOptions): Promise<Tidemark> {
   const { logger, clock = realClock, signal } = options;
   logger.info(describeConfig(config), "starting");
   const schema = readSchema(await loadDescriptorSet(config.schema, signal));
+  const keys = await openKeySources({ ...config, clock, logger });
+  const parts = createParts(logger, clock);
+  parts.add("keys of tokens", () => keys.close());
   let waitingFor: readonly string[] = ["the database"];
   const edge = createEdge({
     clock,
@@ -98,7 +102,6 @@ export async function startTidemark(config: Config, options: StartOptions): Prom
     limits: { ...listenerDefaults, connectionsMax: config.connectionsMax },
     waitingFor: () => waitingFor,
   });
-  const parts = createParts(logger, clock);
   let ended: Promise<void> | undefined;
   const end = () => {
     ended ??= edge.close(config.drainSeconds * 1_000).then(() => parts.end());
@@ -114,7 +117,8 @@ export async function startTidemark(config: Config, options: StartOptions): Prom
     // Until then the log may still hold, readable, what this schema hides.
     while (!ingest.status().isSchemaKnown && !signal?.aborted) await clock.sleep(SCHEMA_POLL_MS, signal);
     signal?.throwIfAborted();
-    edge.open({ schema, authenticate: createAuthenticator({ ...config, schema, clock }), ...served });
+    const authenticate = createAuthenticator({ ...config, schema, clock, keySources: keys.sources });
+    edge.open({ schema, authenticate, ...served });
     waitingFor = [];
     logger.info({ url }, "serving");
     return {

@@ -79,6 +79,43 @@ test("config: all faults there are → told together, in the order of the table"
 
 test.each<[string, Environment, string]>([
   ["no token key outside dev", { TIDEMARK_TOKEN_SECRET: "" }, "TIDEMARK_TOKEN_SECRET"],
+  ["plain http to another machine", { TIDEMARK_JWKS_URL: "http://issuer.example/keys" }, "TIDEMARK_JWKS_URL"],
+  [
+    "http to a name that begins like this machine's",
+    { TIDEMARK_JWKS_URL: "http://localhost.evil.example/" },
+    "TIDEMARK_JWKS_URL",
+  ],
+  [
+    "http to 127.0.0.1 as a user's name",
+    { TIDEMARK_JWKS_URL: "http://127.0.0.1:80@evil.example/" },
+    "TIDEMARK_JWKS_URL",
+  ],
+  [
+    "a password in a URL",
+    { TIDEMARK_JWKS_URL: "https://me:hunter2@issuer.example/keys" },
+    "TIDEMARK_JWKS_URL",
+  ],
+  ["a file URL", { TIDEMARK_JWKS_URL: "file:///etc/keys.json" }, "TIDEMARK_JWKS_URL"],
+  ["a URL that is none", { TIDEMARK_JWKS_URL: "https://[nowhere" }, "TIDEMARK_JWKS_URL"],
+  ["an audience without a name", { TIDEMARK_TOKEN_AUDIENCE: "a,,b" }, "TIDEMARK_TOKEN_AUDIENCE"],
+  ["alg none", { TIDEMARK_TOKEN_ALGORITHMS: "HS256, none" }, "TIDEMARK_TOKEN_ALGORITHMS"],
+  [
+    "an algorithm of 512 bits for the secret",
+    { TIDEMARK_TOKEN_ALGORITHMS: "HS512" },
+    "TIDEMARK_TOKEN_ALGORITHMS",
+  ],
+  ["a secret without its algorithm", { TIDEMARK_TOKEN_ALGORITHMS: "RS256" }, "TIDEMARK_TOKEN_ALGORITHMS"],
+  [
+    "a key set with the secret's algorithm alone",
+    { TIDEMARK_JWKS_FILE: "keys.json", TIDEMARK_TOKEN_ALGORITHMS: "HS256" },
+    "TIDEMARK_TOKEN_ALGORITHMS",
+  ],
+  [
+    "clocks that differ by an hour",
+    { TIDEMARK_TOKEN_TOLERANCE_SECONDS: "3600" },
+    "TIDEMARK_TOKEN_TOLERANCE_SECONDS",
+  ],
+  ["a claim's name with a blank", { TIDEMARK_DEVICE_CLAIM: "the device" }, "TIDEMARK_DEVICE_CLAIM"],
   ["a token key of 31 bytes", { TIDEMARK_TOKEN_SECRET: SECRET.slice(1) }, "TIDEMARK_TOKEN_SECRET"],
   ["a database of one's own without its name", { MONGODB_DB: "" }, "MONGODB_DB"],
   ["the log's database = the source", { TIDEMARK_DB: "shop" }, "TIDEMARK_DB"],
@@ -90,7 +127,30 @@ test.each<[string, Environment, string]>([
 ])("config: %s → refused", (_, env, setting) => {
   const faults = faultsOf({ ...production, ...env });
   expect(faults).toHaveLength(1);
+  expect(faults[0]).not.toContain("hunter2");
   expect(faults[0]).toContain(`${setting}: `);
+});
+
+test.each<Environment>([
+  { TIDEMARK_JWKS_URL: "https://issuer.example/keys" },
+  { TIDEMARK_JWKS_URL: "http://localhost:8081/keys" },
+  { TIDEMARK_JWKS_URL: "http://127.0.0.1/keys" },
+  { TIDEMARK_JWKS_URL: "http://[::1]:8081/keys" },
+  { TIDEMARK_JWKS_FILE: "keys.json", TIDEMARK_TOKEN_ALGORITHMS: "RS256, ES256" },
+])("config: %j in place of a secret → as set; nothing else is asked of tokens", (env) => {
+  const config = readConfig({ ...production, TIDEMARK_TOKEN_SECRET: "", ...env });
+  expect(config).toMatchObject({
+    tokenSecret: undefined,
+    jwksUrl: env["TIDEMARK_JWKS_URL"],
+    jwksFile: env["TIDEMARK_JWKS_FILE"],
+    jwksStaleSeconds: 86_400,
+    tokenIssuer: undefined,
+    tokenAudience: [],
+    tokenToleranceSeconds: 30,
+    tokenAgeSecondsMax: 0,
+    deviceClaim: undefined,
+  });
+  expect(config.tokenAlgorithms).not.toContain("none");
 });
 
 test("config: dev mode with a token key, and origins → as set", () => {

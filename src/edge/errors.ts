@@ -33,6 +33,7 @@ const codeOfReason: Readonly<Record<ErrorReason, Code>> = {
   INTERNAL: Code.Internal,
   OVERLOADED: Code.ResourceExhausted,
   NOT_FOUND: Code.NotFound,
+  ISSUER_UNAVAILABLE: Code.Unavailable,
 };
 
 /** Of errors Connect itself raises: messages it can't read, deadlines, unknown methods. */

@@ -11,7 +11,7 @@ export interface Principal {
   readonly id: string;
   /** What the token's claims grant. */
   readonly claimGrants: Grants;
-  /** The device, as the client names itself; for receipts. */
+  /** The device, as its token names it, else as the client itself does; for receipts. */
   readonly device: string;
   /** A part of the team's own backend: it sees the receipts of every principal. */
   readonly isService: boolean;

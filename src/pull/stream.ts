@@ -6,6 +6,7 @@ import { SnapshotLost } from "../log/translated.ts";
 import type { Principal } from "../model/principal.ts";
 import type { Cursor, Selection } from "../model/pull-request.ts";
 import { SyncError } from "../model/sync-error.ts";
+import { tokenError } from "../model/token-fault.ts";
 import type { Listener } from "./audiences.ts";
 import { Budget } from "./budget.ts";
 import { type PassEnd, runPass } from "./catch-up.ts";
@@ -201,7 +202,7 @@ export class PullStream {
 
 function* lastWords(ending: Ending): Generator<Frame, void, undefined> {
   if (ending.kind === "token-expired") {
-    throw new SyncError("TOKEN_EXPIRED", "the access token has expired: get a new one and resume");
+    throw tokenError("expired");
   }
   if (ending.kind === "reconnect") yield closedFrame("RECONNECT", ending.retryAfterMs);
 }

@@ -2,7 +2,7 @@
 import type { Document } from "bson";
 import { type Feed, feedOf } from "../model/feed.ts";
 import { type Access, type Grants, mergeGrants } from "../model/principal.ts";
-import { SyncError } from "../model/sync-error.ts";
+import { tokenError } from "../model/token-fault.ts";
 import { readerOf } from "./bson-value.ts";
 import type { Collection, MembershipRule } from "./collection.ts";
 import { enumNames } from "./enum-leaf.ts";
@@ -109,7 +109,7 @@ export function grantsOfClaims(
 function scopesOfClaims(template: Template<string>, claims: Readonly<Record<string, unknown>>): string[] {
   const scopes = render(template, (name) => claimTexts(claims, name), CLAIM_SCOPES_MAX);
   if (scopes !== undefined) return scopes;
-  throw new SyncError("TOKEN_INVALID", `the token's claims give more than ${CLAIM_SCOPES_MAX} scopes`);
+  throw tokenError("claims", `the token's claims give more than ${CLAIM_SCOPES_MAX} scopes`);
 }
 
 function claimTexts(claims: Readonly<Record<string, unknown>>, name: string): string[] {

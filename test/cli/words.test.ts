@@ -98,6 +98,18 @@ describe("cli: commands", () => {
     expect(decodeJwt(out.trim())).toMatchObject({ sub: "billing", tidemark_service: true });
   });
 
+  it("token where a server asks for issuer and audience → has them, unless its claims say otherwise", async () => {
+    const env = {
+      TIDEMARK_TOKEN_SECRET: "0123456789abcdef0123456789abcdef",
+      TIDEMARK_TOKEN_ISSUER: "https://issuer.example/",
+      TIDEMARK_TOKEN_AUDIENCE: "tidemark, sync",
+    };
+    const { out } = await tidemark(["token", "ana"], env);
+    expect(decodeJwt(out.trim())).toMatchObject({ iss: "https://issuer.example/", aud: "tidemark" });
+    const { out: other } = await tidemark(["token", "ana", "--claims", '{"aud":"other"}'], env);
+    expect(decodeJwt(other.trim())).toMatchObject({ iss: "https://issuer.example/", aud: "other" });
+  });
+
   it("token → signed for the principal, with its claims", async () => {
     const secret = { TIDEMARK_TOKEN_SECRET: "0123456789abcdef0123456789abcdef" };
     const { out } = await tidemark(

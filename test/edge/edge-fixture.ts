@@ -32,7 +32,7 @@ export const clock: Clock = {
 
 let demo: Promise<Schema> | undefined;
 
-function demoSchema(): Promise<Schema> {
+export function demoSchema(): Promise<Schema> {
   demo ??= loadDescriptorSet(fileURLToPath(new URL("../../proto/demo", import.meta.url))).then(readSchema);
   return demo;
 }

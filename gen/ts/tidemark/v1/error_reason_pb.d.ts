@@ -31,14 +31,17 @@ export enum ErrorReason {
   TOKEN_MISSING = 1,
 
   /**
-   * UNAUTHENTICATED: the token can't be read or its signature is wrong.
+   * UNAUTHENTICATED: the token is not accepted; fetch a new one, and sign in again if that is not accepted either. The
+   * metadata `fault` says why: `malformed`, `algorithm`, `signature`, `unknown_key`, `issuer`, `audience`,
+   * `not_yet_valid`, `subject` or `claims`.
    *
    * @generated from enum value: ERROR_REASON_TOKEN_INVALID = 2;
    */
   TOKEN_INVALID = 2,
 
   /**
-   * UNAUTHENTICATED: the token has expired; fetch a new one and resume. Frames delivered count.
+   * UNAUTHENTICATED: the token has expired (`fault` in the metadata is `expired`); fetch a new one and resume. Frames
+   * delivered count.
    *
    * @generated from enum value: ERROR_REASON_TOKEN_EXPIRED = 3;
    */
@@ -134,6 +137,14 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_NOT_FOUND = 16;
    */
   NOT_FOUND = 16,
+
+  /**
+   * UNAVAILABLE: the keys of the tokens' issuer can't be fetched, so that the token can be neither accepted nor refused;
+   * keep it, retry; see RetryInfo.
+   *
+   * @generated from enum value: ERROR_REASON_ISSUER_UNAVAILABLE = 17;
+   */
+  ISSUER_UNAVAILABLE = 17,
 }
 
 /**

@@ -34,7 +34,9 @@ public enum ErrorReason
   ERROR_REASON_TOKEN_MISSING(1),
   /**
    * <pre>
-   * UNAUTHENTICATED: the token can't be read or its signature is wrong.
+   * UNAUTHENTICATED: the token is not accepted; fetch a new one, and sign in again if that is not accepted either. The
+   * metadata `fault` says why: `malformed`, `algorithm`, `signature`, `unknown_key`, `issuer`, `audience`,
+   * `not_yet_valid`, `subject` or `claims`.
    * </pre>
    *
    * <code>ERROR_REASON_TOKEN_INVALID = 2;</code>
@@ -42,7 +44,8 @@ public enum ErrorReason
   ERROR_REASON_TOKEN_INVALID(2),
   /**
    * <pre>
-   * UNAUTHENTICATED: the token has expired; fetch a new one and resume. Frames delivered count.
+   * UNAUTHENTICATED: the token has expired (`fault` in the metadata is `expired`); fetch a new one and resume. Frames
+   * delivered count.
    * </pre>
    *
    * <code>ERROR_REASON_TOKEN_EXPIRED = 3;</code>
@@ -152,6 +155,15 @@ public enum ErrorReason
    * <code>ERROR_REASON_NOT_FOUND = 16;</code>
    */
   ERROR_REASON_NOT_FOUND(16),
+  /**
+   * <pre>
+   * UNAVAILABLE: the keys of the tokens' issuer can't be fetched, so that the token can be neither accepted nor refused;
+   * keep it, retry; see RetryInfo.
+   * </pre>
+   *
+   * <code>ERROR_REASON_ISSUER_UNAVAILABLE = 17;</code>
+   */
+  ERROR_REASON_ISSUER_UNAVAILABLE(17),
   UNRECOGNIZED(-1),
   ;
 
@@ -173,7 +185,9 @@ public enum ErrorReason
   public static final int ERROR_REASON_TOKEN_MISSING_VALUE = 1;
   /**
    * <pre>
-   * UNAUTHENTICATED: the token can't be read or its signature is wrong.
+   * UNAUTHENTICATED: the token is not accepted; fetch a new one, and sign in again if that is not accepted either. The
+   * metadata `fault` says why: `malformed`, `algorithm`, `signature`, `unknown_key`, `issuer`, `audience`,
+   * `not_yet_valid`, `subject` or `claims`.
    * </pre>
    *
    * <code>ERROR_REASON_TOKEN_INVALID = 2;</code>
@@ -181,7 +195,8 @@ public enum ErrorReason
   public static final int ERROR_REASON_TOKEN_INVALID_VALUE = 2;
   /**
    * <pre>
-   * UNAUTHENTICATED: the token has expired; fetch a new one and resume. Frames delivered count.
+   * UNAUTHENTICATED: the token has expired (`fault` in the metadata is `expired`); fetch a new one and resume. Frames
+   * delivered count.
    * </pre>
    *
    * <code>ERROR_REASON_TOKEN_EXPIRED = 3;</code>
@@ -291,6 +306,15 @@ public enum ErrorReason
    * <code>ERROR_REASON_NOT_FOUND = 16;</code>
    */
   public static final int ERROR_REASON_NOT_FOUND_VALUE = 16;
+  /**
+   * <pre>
+   * UNAVAILABLE: the keys of the tokens' issuer can't be fetched, so that the token can be neither accepted nor refused;
+   * keep it, retry; see RetryInfo.
+   * </pre>
+   *
+   * <code>ERROR_REASON_ISSUER_UNAVAILABLE = 17;</code>
+   */
+  public static final int ERROR_REASON_ISSUER_UNAVAILABLE_VALUE = 17;
 
 
   @java.lang.Override
@@ -331,6 +355,7 @@ public enum ErrorReason
       case 14: return ERROR_REASON_INTERNAL;
       case 15: return ERROR_REASON_OVERLOADED;
       case 16: return ERROR_REASON_NOT_FOUND;
+      case 17: return ERROR_REASON_ISSUER_UNAVAILABLE;
       default: return null;
     }
   }
