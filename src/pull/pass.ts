@@ -178,6 +178,6 @@ export class Pass {
       .filter((entry): entry is LeaverEntry => entry.kind === "leaver")
       .map(({ key }) => key);
     const mains = await this.snapshot.mainEntries(keys);
-    return new Set(mains.filter(({ feeds }) => isHeld(subscription, feeds)).map(recordName));
+    return new Set(mains.filter((main) => isHeld(subscription, main)).map(recordName));
   }
 }

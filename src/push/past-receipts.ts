@@ -10,7 +10,7 @@ import { readGrants } from "../log/grants.ts";
 import type { Log } from "../log/log.ts";
 import type { CommitClock } from "../model/commit-clock.ts";
 import type { LedgerConflict, LedgerEntry, NamedField } from "../model/ledger-entry.ts";
-import { type Grants, mergeGrants, type Principal } from "../model/principal.ts";
+import { type Grants, grantsHeld, type Principal } from "../model/principal.ts";
 import type { RecordForm } from "../model/record-form.ts";
 import { SyncError } from "../model/sync-error.ts";
 import { readDocuments, type Source, type SourceKey } from "../mongo/source-document.ts";
@@ -209,9 +209,9 @@ async function visibleIn(
   return visible;
 }
 
-async function currentGrants({ log, schema }: Parts, { id, claimGrants }: Principal): Promise<Grants> {
+async function currentGrants({ log, schema }: Parts, principal: Principal): Promise<Grants> {
   const fromMemberships = [...schema.collections.values()].some(({ grant }) => grant !== undefined);
-  return fromMemberships ? mergeGrants(claimGrants, await readGrants(log, id)) : claimGrants;
+  return grantsHeld(principal, fromMemberships ? await readGrants(log, principal.id) : undefined);
 }
 
 interface Telling {

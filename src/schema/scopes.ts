@@ -1,7 +1,7 @@
 // Scopes: which ones a document is in, which ones a token grants, and which feeds a principal's scopes can name.
 import type { Document } from "bson";
-import { type Feed, feedOf } from "../model/feed.ts";
-import { type Access, type Grants, mergeGrants } from "../model/principal.ts";
+import { type Feed, feedOf, wholeFeedOf } from "../model/feed.ts";
+import { type Access, EVERY_SCOPE, type Grants, mergeGrants } from "../model/principal.ts";
 import { SyncError } from "../model/sync-error.ts";
 import { readerOf } from "./bson-value.ts";
 import type { Collection, MembershipRule } from "./collection.ts";
@@ -147,7 +147,8 @@ function claimText(claim: unknown): string | undefined {
 }
 
 /**
- * The feeds a principal with these grants may hold: each granted scope with each collection whose records can be in it.
+ * The feeds a principal with these grants may hold: each granted scope with each collection whose records can be in it;
+ * of services, all of each collection.
  * @param collectionNames only of these; those that don't exist are passed over.
  */
 export function feedsHeld(schema: Schema, grants: Grants, collectionNames?: readonly string[]): Feed[] {
@@ -155,6 +156,10 @@ export function feedsHeld(schema: Schema, grants: Grants, collectionNames?: read
   const feeds: Feed[] = [];
   for (const name of wanted) {
     const templates = schema.collections.get(name)?.scopes ?? [];
+    if (grants.has(EVERY_SCOPE)) {
+      if (templates.length > 0) feeds.push(wholeFeedOf(name));
+      continue;
+    }
     for (const scope of grants.keys()) {
       if (templates.some((template) => canGive(template, scope))) feeds.push(feedOf(name, scope));
     }
