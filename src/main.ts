@@ -111,8 +111,9 @@ export async function startTidemark(config: Config, options: StartOptions): Prom
     signal?.throwIfAborted();
     waitingFor = ["the change log"];
     const { log, ingest, ...served } = await startServices({ config, schema, client, clock, logger, parts });
-    // Until then the log may still hold, readable, what this schema hides.
-    while (!ingest.status().isSchemaKnown && !signal?.aborted) await clock.sleep(SCHEMA_POLL_MS, signal);
+    // Until then the log may still hold, readable, what this schema hides; or this schema show what the log's hides.
+    const isKnown = () => ingest.status().isSchemaKnown && served.pull.isInformed;
+    while (!isKnown() && !signal?.aborted) await clock.sleep(SCHEMA_POLL_MS, signal);
     signal?.throwIfAborted();
     edge.open({ schema, authenticate: createAuthenticator({ ...config, schema, clock }), ...served });
     waitingFor = [];
@@ -163,6 +164,7 @@ async function startServices({ config, schema, client, clock, logger, parts }: S
   parts.add("ingest", () => ingest.close());
   parts.add("upkeep", startUpkeep({ ledger, clock, logger }));
   const sessions = await startSessions({ client, log, clock, config, parts });
+  const { isPresent } = pull;
   const push = createPush({
     client,
     sourceDb,
@@ -173,9 +175,10 @@ async function startServices({ config, schema, client, clock, logger, parts }: S
     logger,
     sessions,
     mutationBytesMax: config.mutationBytesMax,
+    isPresent,
   });
   parts.add("push", () => push.close());
-  const receipts = createPastReceipts({ client, sourceDb, log, ledger, schema });
+  const receipts = createPastReceipts({ client, sourceDb, log, ledger, schema, isPresent });
   return { log, ingest, pull, push, receipts };
 }
 

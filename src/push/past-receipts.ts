@@ -20,6 +20,7 @@ import { isBeyondJson } from "../schema/json-limits.ts";
 import { keyOf, recordIdOf } from "../schema/record-id.ts";
 import { recordToJson } from "../schema/record-json.ts";
 import type { Schema } from "../schema/schema.ts";
+import type { IsPresent } from "./call.ts";
 import { viewOf } from "./decide.ts";
 
 export interface PastReceiptsOptions {
@@ -28,6 +29,8 @@ export interface PastReceiptsOptions {
   readonly log: Log;
   readonly ledger: Ledger;
   readonly schema: Schema;
+  /** Asked before values of conflicts are told. Default: always. */
+  readonly isPresent?: IsPresent;
 }
 
 export interface GetReceipt {
@@ -169,8 +172,13 @@ async function visibleRecords(
   principal: Principal,
   receipts: readonly StoredReceipt[],
 ): Promise<IsVisible> {
-  if (principal.isService) return () => true;
-  const concerned = receipts.filter(({ conflicts }) => conflicts.length > 0);
+  const { schema, isPresent = () => true } = parts;
+  const isTold = ({ collection: name, conflicts }: StoredReceipt) => {
+    const collection = schema.collections.get(name);
+    return conflicts.length > 0 && collection !== undefined && isPresent(collection);
+  };
+  if (principal.isService) return isTold;
+  const concerned = receipts.filter(isTold);
   if (concerned.length === 0) return () => false;
   parts.signal.throwIfAborted();
   const grants = await currentGrants(parts, principal);
