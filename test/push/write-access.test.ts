@@ -390,7 +390,7 @@ describe("push: services", () => {
     const who = await service();
     const id = await paperOf({ title: "t", ownerId: "bob", vault: "v", cover: { color: "red", cost: "9" } });
     const [printed, vault, conflict] = await pushed(who, [
-      update(id, { printed: "yes" }, undefined, paper),
+      update(id, { printed_by: "yes" }, undefined, paper),
       create(randomUUID(), { title: "x", owner_id: "bob" }, paper),
       create(id, { title: "other" }, paper),
     ]);
