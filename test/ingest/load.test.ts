@@ -241,7 +241,7 @@ test("load: a membership rule changed → what the old one granted is void from 
     memberRule: 'grant: {principal: "{user_id}" scope: "club:{team_id}" access_field: "access"}',
   });
   const second = await fixture.start({ schema: revised });
-  await waitFor(() => second.status().settled);
+  await waitFor(() => second.appends.some(({ state }) => isSettled(state)));
   const [claim] = second.appends;
   expect([claim?.grantsChanged, claim?.state.term]).toEqual([true, 2]);
   const session = snapshotSession(fixture.client, claim?.time);

@@ -501,7 +501,8 @@ export enum FieldAccess {
   READ_ONLY = 2,
 
   /**
-   * Never leaves the server, not to services either, and is left out of generated clients.
+   * Never leaves the server, not to services either, and is left out of reflection and generated clients, with the types
+   * that only such fields need.
    *
    * @generated from enum value: FIELD_ACCESS_HIDDEN = 3;
    */
