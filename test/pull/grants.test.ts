@@ -149,6 +149,22 @@ describe("pull: selections", () => {
       .sees("opened 0/2 +1", "put cities/lisbon@2", "batch 2", "checkpoint 2", "closed CAUGHT_UP");
   });
 
+  it("500 scopes, all but one taken away → removes of exactly what that one doesn't hold, in one stream", async () => {
+    const scopes = Array.from({ length: 500 }, (_, n) => `user:${n}`);
+    const shared = put("shared", {}, ["todos/user:3", "todos/user:499"]);
+    await fixture.write([...scopes.map((scope, n) => put(`t${n}`, {}, [`todos/${scope}`])), shared]);
+    ana.principal = principal("ana", scopes);
+    await ana.catchUp(pull);
+    expect(ana.holds).toHaveLength(501);
+    ana.principal = principal("ana", ["user:499"]);
+    ana.frames.length = 0;
+    await ana.catchUp(pull);
+    expect(ana.holds).toEqual(["todos/shared", "todos/t499"]);
+    const lines = ana.frames.flatMap(linesOf);
+    expect(lines.filter((line) => line.startsWith("remove"))).toHaveLength(499);
+    expect(lines.filter((line) => /^(put|delta)/.test(line))).toEqual([]);
+  });
+
   it("more than 200 feeds → all of them, in order; the cursor stays short", async () => {
     const scopes = Array.from({ length: 450 }, (_, n) => `user:${n}`);
     await fixture.write(scopes.map((scope, n) => put(`t${n}`, {}, [`todos/${scope}`])));
