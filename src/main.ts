@@ -114,8 +114,9 @@ export async function startTidemark(config: Config, options: StartOptions): Prom
     signal?.throwIfAborted();
     waitingFor = ["the change log"];
     const { log, ingest, ...served } = await startServices({ config, schema, client, clock, logger, parts });
-    // Until then the log may still hold, readable, what this schema hides.
-    while (!ingest.status().isSchemaKnown && !signal?.aborted) await clock.sleep(SCHEMA_POLL_MS, signal);
+    // Until then the log may still hold, readable, what this schema hides; or this schema show what the log's hides.
+    const isKnown = () => ingest.status().isSchemaKnown && served.pull.isInformed;
+    while (!isKnown() && !signal?.aborted) await clock.sleep(SCHEMA_POLL_MS, signal);
     signal?.throwIfAborted();
     const authenticate = createAuthenticator({ ...config, schema, clock, keySources: keys.sources });
     edge.open({ schema, authenticate, ...served });
@@ -167,6 +168,7 @@ async function startServices({ config, schema, client, clock, logger, parts }: S
   parts.add("ingest", () => ingest.close());
   parts.add("upkeep", startUpkeep({ ledger, clock, logger }));
   const sessions = await startSessions({ client, log, clock, config, parts });
+  const { isPresent } = pull;
   const push = createPush({
     client,
     sourceDb,
@@ -177,9 +179,10 @@ async function startServices({ config, schema, client, clock, logger, parts }: S
     logger,
     sessions,
     mutationBytesMax: config.mutationBytesMax,
+    isPresent,
   });
   parts.add("push", () => push.close());
-  const receipts = createPastReceipts({ client, sourceDb, log, ledger, schema });
+  const receipts = createPastReceipts({ client, sourceDb, log, ledger, schema, isPresent });
   return { log, ingest, pull, push, receipts };
 }
 

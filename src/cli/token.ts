@@ -12,7 +12,7 @@ A server in dev mode takes "dev-<principal>" without any of this.
 
   --ttl SECONDS   how long the token is good for (default 3600)
   --claims JSON   further claims, for example '{"teams":["t1","t2"]}'
-  --service       for a part of your own backend: it may see the receipts of every principal
+  --service       for a part of your own backend: it reads and writes every scope, and sees everybody's receipts
   --json          print {token, principal, expiresInSeconds}
 `;
 

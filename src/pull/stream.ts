@@ -12,7 +12,7 @@ import { Budget } from "./budget.ts";
 import { type PassEnd, runPass } from "./catch-up.ts";
 import { Client } from "./client.ts";
 import { type Arrival, type LiveEnd, runLive } from "./live.ts";
-import { Pass } from "./pass.ts";
+import { Pass, PassOutdated } from "./pass.ts";
 import { Ended, Sender } from "./sender.ts";
 import type { PullServices } from "./services.ts";
 import { type Ending, StreamLife } from "./stream-life.ts";
@@ -130,6 +130,7 @@ export class PullStream {
       this.#lostInARow = 0;
       return end;
     } catch (error) {
+      if (error instanceof PassOutdated) return "cut";
       if (!(error instanceof SnapshotLost)) throw error;
       this.#lostInARow = this.#client.subscription.position > position ? 0 : this.#lostInARow + 1;
       if (this.#lostInARow > LOST_MAX) throw unreadable(error);
@@ -143,10 +144,12 @@ export class PullStream {
     const { services, principal } = this.#options;
     const { log, clock, settings, hub } = services;
     const { passTimeMaxMs: timeMaxMs, readEntriesMax } = settings;
+    const { times } = hub.withheld;
+    const isOutdated = () => hub.withheld.times !== times;
     const snapshot = await openSnapshot(log);
     try {
       const grants = hub.grantsOf(principal.id, snapshot.state) ?? (await snapshot.grantsOf(principal.id));
-      this.#pass = new Pass({ snapshot, grants, clock, timeMaxMs, readEntriesMax });
+      this.#pass = new Pass({ snapshot, grants, clock, timeMaxMs, readEntriesMax, isOutdated });
     } catch (error) {
       await snapshot.close();
       throw error;

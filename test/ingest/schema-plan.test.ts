@@ -6,6 +6,7 @@ import {
   planCollections,
   schemasWith,
   shownBy,
+  voidGrants,
 } from "../../src/ingest/schema-plan.ts";
 import type { Schema } from "../../src/schema/schema.ts";
 import { type SchemaParts, TODO_FIELDS, testSchema } from "./test-schema.ts";
@@ -68,6 +69,44 @@ test.each([
   ],
 ] as const)("schema: %s", async (_, parts, expected) => {
   expect(await changeTo(parts)).toEqual(expected);
+});
+
+const member = (rule: string): SchemaParts => ({ memberRule: rule });
+
+test.each([
+  [
+    "another field of the membership or of others → grants stay",
+    { todoFields: `${TODO_FIELDS} string notes = 11;` },
+    [],
+  ],
+  [
+    "the grant's scope → void",
+    member(`grant: {principal: "{user_id}" scope: "user:{team_id}" access_field: "access"}`),
+    ["members"],
+  ],
+  [
+    "the grant's principal → void",
+    member(`grant: {principal: "{team_id}" scope: "team:{team_id}" access_field: "access"}`),
+    ["members"],
+  ],
+  [
+    "the grant's right → void",
+    member(`grant: {principal: "{user_id}" scope: "team:{team_id}" access: ACCESS_READ}`),
+    ["members"],
+  ],
+  ["no grant any more → void", member(""), ["members"]],
+] as const)("schema: changed is %s", async (_, parts, expected) => {
+  const [before, after] = [await base, await testSchema(parts)];
+  const present = [...planned(before, []).values()];
+  const shown = new Map([...before.collections.values()].map((one) => [one.fingerprint, shownBy(one)]));
+  expect(voidGrants({ present, schema: after, shown })).toEqual(expected);
+  expect(voidGrants({ present, schema: before, shown: new Map() })).toEqual([]);
+});
+
+test("schema: grants of a rule nobody remembers, or of a collection gone → void", async () => {
+  const [before, after] = [await base, await testSchema({ ...member(""), counters: false })];
+  const present = [...planned(before, []).values()];
+  expect(voidGrants({ present, schema: after, shown: new Map() }).sort()).toEqual(["counters", "members"]);
 });
 
 test("schema: what an earlier schema showed is not known → withheld", async () => {
