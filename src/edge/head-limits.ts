@@ -9,9 +9,9 @@ const HEADERS_MAX = 100;
 /** Of a path with its query: a GET's message in base64. */
 const URL_BYTES_MAX = 16 * 1024;
 
-/** What node reads at most: bytes, headers of an HTTP/1.1 request (it drops further ones), and of an HTTP/2 stream. */
+/** What node reads at most: bytes, headers of an HTTP/1.1 request, and of an HTTP/2 stream. */
 export const HEADER_BLOCK_BYTES_MAX = 64 * 1024;
-export const HEADERS_READ_MAX = HEADERS_MAX + 1;
+export const HEADERS_READ_MAX = 200;
 export const HEADER_PAIRS_MAX = 256;
 
 export interface HeadFault {
