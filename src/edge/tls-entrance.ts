@@ -62,6 +62,8 @@ export function createTlsEntrance(options: TlsEntranceOptions): TlsEntrance {
       const ends = endsOf(socket);
       shaking.set(ends, socket);
       socket.once("close", () => shaking.delete(ends));
+      // Whoever ends its side in a handshake is gone, and TLS knows no half-open connections.
+      socket.allowHalfOpen = false;
       // The TLS socket around it tells of it.
       socket.on("error", () => {});
       server.emit("connection", socket);
