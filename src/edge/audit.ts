@@ -19,6 +19,8 @@ export interface Denial {
 export interface Audit {
   /** Never throws. */
   denied(call: Call, denial: Denial): void;
+  /** Of a TLS client whose certificate isn't taken; `fault` is OpenSSL's word for it. */
+  refusedCertificate(address: string, fault: string): void;
   /** Writes how many lines were left out so far. */
   close(): void;
 }
@@ -51,8 +53,10 @@ const WINDOW_MS = 60_000;
 /** Reasons and addresses told apart in one window; the rest share one count per reason. */
 const SOURCES_MAX = 1_000;
 
+type Reason = ErrorReason | "CLIENT_CERTIFICATE";
+
 interface Source {
-  readonly reason: ErrorReason;
+  readonly reason: Reason;
   /** Undefined: all that are not told apart. */
   readonly address: string | undefined;
   denials: number;
@@ -64,18 +68,26 @@ export function createAudit({ clock, logger, metrics }: AuditOptions): Audit {
   return {
     denied(call, denial) {
       const { reason, fault, ...about } = denial;
-      metrics.count("denied_total", { reason });
-      const source = sourceOf(reason, addressGroup(call.address));
-      if (++source.denials > LINES_MAX) return;
+      if (!countOne(reason, call.address)) return;
       const { principal, client, address, procedure } = call;
       const who = { principal: principal?.id ?? "", device: principal?.device ?? client?.device ?? "" };
       const line = { audit: "denied", reason, ...(fault !== undefined && { fault }), ...who };
       call.logger.warn({ ...line, address, procedure, ...about }, "denied");
     },
+    refusedCertificate(address, fault) {
+      const reason = "CLIENT_CERTIFICATE";
+      if (countOne(reason, address)) logger.warn({ audit: "denied", reason, fault, address }, "denied");
+    },
     close: () => closed.abort(),
   };
 
-  function sourceOf(reason: ErrorReason, address: string): Source {
+  /** @returns whether it still gets a line of its own. */
+  function countOne(reason: Reason, address: string): boolean {
+    metrics.count("denied_total", { reason });
+    return ++sourceOf(reason, addressGroup(address)).denials <= LINES_MAX;
+  }
+
+  function sourceOf(reason: Reason, address: string): Source {
     if (sources.size === 0) void endWindow();
     const isKnown = sources.has(`${reason} ${address}`) || sources.size < SOURCES_MAX;
     const key = isKnown ? `${reason} ${address}` : reason;

@@ -62,8 +62,9 @@ export function createEdge(options: EdgeOptions): Edge {
   const serving = createServing();
   const shutdown = new AbortController();
   const pages = createPages({ serving, version, waitingFor });
-  const listener = createListener({ handler, clock, logger, limits, tls: options.tls });
   const audit = createAudit(options);
+  const onRefusedCertificate = audit.refusedCertificate;
+  const listener = createListener({ handler, clock, logger, limits, tls: options.tls, onRefusedCertificate });
   let opened: { readonly rpc: Rpc; readonly parts: EdgeParts } | undefined;
   let closing: Promise<void> | undefined;
   return {

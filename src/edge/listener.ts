@@ -47,6 +47,8 @@ export interface ListenerOptions {
   readonly limits: ListenerLimits;
   /** Undefined: cleartext. */
   readonly tls?: TlsSettings | undefined;
+  /** A TLS client has no certificate, or one that isn't taken. */
+  readonly onRefusedCertificate?: (address: string, fault: string) => void;
 }
 
 export interface Listener {
@@ -65,7 +67,8 @@ export interface Listener {
 const IDLE_CONNECTION_MS = 75_000;
 const SWEEP_MS = 50;
 
-export function createListener({ handler, clock, logger, limits, tls }: ListenerOptions): Listener {
+export function createListener(options: ListenerOptions): Listener {
+  const { handler, clock, logger, limits, tls, onRefusedCertificate = () => {} } = options;
   const sessions = createSessions({ handler, clock, logger, limits });
   const http1 = http1Server(handler, limits);
   const [acceptHttp1] = http1.listeners("connection");
@@ -85,6 +88,7 @@ export function createListener({ handler, clock, logger, limits, tls }: Listener
       logger,
       handshakeTimeoutMs: limits.headersTimeoutMs,
       onSecure: sniffer.accept,
+      onRefused: onRefusedCertificate,
     });
   const sockets = new Set<Socket>();
   http1.on("connection", (socket: Socket) => {

@@ -12,6 +12,7 @@ import {
   readCertificateFiles,
   type TlsSettings,
 } from "./certificates.ts";
+import { createHandshakes } from "./handshakes.ts";
 
 export interface TlsEntranceOptions {
   readonly settings: TlsSettings;
@@ -20,6 +21,8 @@ export interface TlsEntranceOptions {
   readonly handshakeTimeoutMs: number;
   /** Gets each connection whose handshake is done, with nothing read. */
   readonly onSecure: (socket: TLSSocket) => void;
+  /** A client has no certificate, or one that isn't taken; `fault` says why, in OpenSSL's word. */
+  readonly onRefused: (address: string, fault: string) => void;
 }
 
 export interface TlsEntrance {
@@ -34,7 +37,7 @@ export interface TlsEntrance {
 const LOOK_EVERY_MS = 5_000;
 
 export function createTlsEntrance(options: TlsEntranceOptions): TlsEntrance {
-  const { settings, clock, logger, handshakeTimeoutMs, onSecure } = options;
+  const { settings, clock, logger, handshakeTimeoutMs, onSecure, onRefused } = options;
   const asksClients = settings.clientCaFile !== undefined;
   const server = createServer({
     ALPNProtocols: ["h2", "http/1.1"],
@@ -43,13 +46,16 @@ export function createTlsEntrance(options: TlsEntranceOptions): TlsEntrance {
     rejectUnauthorized: asksClients,
   });
   const closed = new AbortController();
-  const shaking = new Map<string, Socket>();
+  const handshakes = createHandshakes();
   server.on("secureConnection", (socket) => {
-    shaking.delete(endsOf(socket));
+    handshakes.done();
     onSecure(socket);
   });
   server.on("tlsClientError", (error, socket) => {
-    logger.debug({ err: error, address: socket.remoteAddress }, "a TLS handshake failed");
+    const address = handshakes.address();
+    const fault = certificateFault(error, socket);
+    if (fault !== undefined) onRefused(address, fault);
+    else logger.debug({ err: error, address }, "a TLS handshake failed");
     socket.destroy();
   });
   return {
@@ -59,18 +65,15 @@ export function createTlsEntrance(options: TlsEntranceOptions): TlsEntrance {
       void watch(files);
     },
     accept(socket) {
-      const ends = endsOf(socket);
-      shaking.set(ends, socket);
-      socket.once("close", () => shaking.delete(ends));
       // Whoever ends its side in a handshake is gone, and TLS knows no half-open connections.
       socket.allowHalfOpen = false;
       // The TLS socket around it tells of it.
       socket.on("error", () => {});
-      server.emit("connection", socket);
+      handshakes.begin(socket, () => server.emit("connection", socket));
     },
     close() {
       closed.abort();
-      for (const socket of shaking.values()) socket.destroy();
+      handshakes.cut();
     },
   };
 
@@ -117,9 +120,12 @@ export function createTlsEntrance(options: TlsEntranceOptions): TlsEntrance {
   }
 }
 
-/** Both ends of a connection: what a socket and the TLS socket around it have in common. */
-function endsOf({ remoteAddress, remotePort, localAddress }: Socket): string {
-  return [remoteAddress, remotePort, localAddress].join();
+const NO_CERTIFICATE = "ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE";
+
+function certificateFault(error: NodeJS.ErrnoException, socket: TLSSocket): string | undefined {
+  if (error.code === NO_CERTIFICATE) return "NO_CERTIFICATE";
+  // Node puts the code there, whatever the type says.
+  return socket.authorizationError ? String(socket.authorizationError) : undefined;
 }
 
 function digestOf({ cert, key, clientCa }: CertificateFiles): string {

@@ -145,20 +145,44 @@ describe("mTLS", () => {
     await expect(wrong).rejects.toThrow(/unauthenticated/);
   });
 
-  test.each<[string, () => ConnectionOptions]>([
-    ["no certificate", () => ({})],
-    ["another authority's certificate", () => own(stranger)],
-    ["a certificate that expired", () => own(expired)],
-  ])("mTLS: %s → refused in the handshake, over TLS 1.2 and 1.3", async (_, options) => {
-    expired = await signed(ca, "late", new Date(Date.now() - 3_600_000));
-    const { url, lines } = await startTls({}, ca.cert);
-    for (const maxVersion of ["TLSv1.2", "TLSv1.3"] as const) {
-      await expect(get(url, { ...options(), maxVersion })).rejects.toThrow();
-    }
-    expect(lines.filter(({ message }) => message === "call")).toEqual([]);
-    expect((await get(url, own(client))).status).toBe(200);
-  });
+  test.each<[string, () => ConnectionOptions, string]>([
+    ["no certificate", () => ({}), "NO_CERTIFICATE"],
+    ["another authority's certificate", () => own(stranger), "UNABLE_TO_VERIFY_LEAF_SIGNATURE"],
+    ["a certificate that expired", () => own(expired), "CERT_HAS_EXPIRED"],
+  ])(
+    "mTLS: %s → refused in the handshake, over TLS 1.2 and 1.3, with a line of audit",
+    async (_, options, fault) => {
+      expired = await signed(ca, "late", new Date(Date.now() - 3_600_000));
+      const { url, lines, counts } = await startTls({}, ca.cert);
+      for (const maxVersion of ["TLSv1.2", "TLSv1.3"] as const) {
+        await expect(get(url, { ...options(), maxVersion })).rejects.toThrow();
+      }
+      expect((await get(url, own(client))).status).toBe(200);
+      const fields = { audit: "denied", reason: "CLIENT_CERTIFICATE", fault, address: "127.0.0.1" };
+      const denied = { level: "warn", message: "denied", fields };
+      await waitFor(() => counts.length === 2);
+      expect(lines.filter(({ level }) => level !== "info")).toEqual([denied, denied]);
+      expect(counts).toEqual(["denied_total CLIENT_CERTIFICATE", "denied_total CLIENT_CERTIFICATE"]);
+    },
+  );
   let expired: KeyPair;
+
+  test("mTLS: many refused at once → each line of audit has its own client's address", async () => {
+    const { port, lines } = await startTls({}, ca.cert);
+    const addresses = Array.from({ length: 20 }, (_, index) => `127.0.0.${index + 2}`);
+    await Promise.all(
+      addresses.map((localAddress) => {
+        const options = { port, host: "127.0.0.1", ca: ca.cert, ...own(stranger), localAddress };
+        const socket = connect(options);
+        socket.on("error", () => {});
+        return new Promise((resolve) => socket.once("close", resolve));
+      }),
+    );
+    const told = () =>
+      lines.filter(({ message }) => message === "denied").map(({ fields }) => fields["address"]);
+    await waitFor(() => told().length === addresses.length);
+    expect(told().sort()).toEqual(addresses.sort());
+  });
 
   test("mTLS: the clients' authority changes → a session begun under the old one isn't resumed", async () => {
     const clock = new FakeClock();
