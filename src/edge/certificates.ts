@@ -30,7 +30,7 @@ export interface Certificates {
 }
 
 /** A certificate file that can't be used: which, and why. */
-export class CertificateError extends Error {
+class CertificateError extends Error {
   override readonly name = "CertificateError";
 }
 

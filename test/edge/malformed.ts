@@ -164,7 +164,7 @@ function queryFrom(random: Random): string {
   return `?${random.below(10) === 0 ? "%E0%A4%A" : new URLSearchParams(parameters)}`;
 }
 
-export function noise(random: Random, length: number): Buffer {
+function noise(random: Random, length: number): Buffer {
   return Buffer.from(Array.from({ length }, () => random.below(256)));
 }
 
