@@ -18,6 +18,10 @@ import { clock, startEdge } from "./edge-fixture.ts";
 
 const PREFACE = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
 
+/** Longer than any test: what ends, ends for another reason than time. */
+const NEVER_MS = 600_000;
+const NEVER = { headersTimeoutMs: NEVER_MS, requestTimeoutMs: NEVER_MS };
+
 let ca: KeyPair;
 let pair: KeyPair;
 
@@ -184,7 +188,7 @@ test("TLS listener: 200 connections reset in the middle of their handshake → o
 });
 
 test("TLS listener: a client that speaks plain HTTP or HTTP/2 → closed at once, others served", async () => {
-  const { port } = await start();
+  const { port } = await start(NEVER);
   for (const said of ["GET / HTTP/1.1\r\nhost: a\r\n\r\n", PREFACE, "\x00".repeat(100)]) {
     const socket = await dialTcp(port);
     socket.write(said, "latin1");
@@ -194,27 +198,40 @@ test("TLS listener: a client that speaks plain HTTP or HTTP/2 → closed at once
 });
 
 test("listener: a client that speaks TLS to a cleartext port → closed at once, others served", async () => {
-  const { port, url } = await startEdge();
+  const { port, url } = await startEdge({ limits: NEVER });
   await expect(dialTls(port)).rejects.toThrow();
   expect((await fetch(`${url}/healthz`)).status).toBe(200);
 });
 
-test("TLS listener: close → handshakes and idle connections at once, calls in progress after the grace", async () => {
-  const { port, listener } = await start({}, false);
+test("TLS listener: close → handshakes and idle connections at once, then waits for calls in progress", async () => {
+  const { port, listener } = await start(NEVER, false);
   const shaking = readToEnd(await dialTcp(port));
   const undecided = readToEnd(await dialTls(port));
-  const session = dialHttp2(port);
-  const call = session.request({ ":path": "/" });
-  call.on("error", () => {});
-  const posting = await dialTls(port);
-  posting.write("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nhal");
+  const { session, posting } = await callsInProgress(port);
   await waitFor(() => listener.sessionCount() === 1);
   let isClosed = false;
-  const closing = listener.close(300).then(() => {
+  const closing = listener.close(NEVER_MS).then(() => {
     isClosed = true;
   });
   await Promise.all([shaking, undecided]);
   expect(isClosed).toBe(false);
+  session.destroy();
+  posting.destroy();
   await closing;
+});
+
+test("TLS listener: close, and calls that don't end → cut after the grace", async () => {
+  const { port, listener } = await start({}, false);
+  const { posting } = await callsInProgress(port);
+  await waitFor(() => listener.sessionCount() === 1);
+  await listener.close(100);
   await waitFor(() => posting.destroyed && listener.sessionCount() === 0);
 });
+
+async function callsInProgress(port: number) {
+  const session = dialHttp2(port);
+  session.request({ ":path": "/" }).on("error", () => {});
+  const posting = await dialTls(port);
+  posting.write("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nhal");
+  return { session, posting };
+}

@@ -111,6 +111,27 @@ test("TLS: a client that doesn't know the authority → breaks off; the server s
   expect(await servedName(port)).toBe("first");
 });
 
+test.each(["application/grpc", "application/json"])(
+  "TLS: a message by %s over HTTP/2, dripped for ever → cut after the time limit",
+  async (contentType) => {
+    const { url } = await startTls({ limits: { headersTimeoutMs: 200, requestTimeoutMs: 200 } });
+    const session = connectHttp2(url, { ca: ca.cert });
+    onTestFinished(() => void session.destroy());
+    const stream = session.request({
+      ":method": "POST",
+      ":path": "/tidemark.v1.SyncService/PushMutations",
+      "content-type": contentType,
+      ...asAna.headers,
+    });
+    stream.on("error", () => {});
+    await waitFor(() => {
+      if (!stream.destroyed) stream.write("\0");
+      return stream.destroyed;
+    });
+    expect((await get(url)).status).toBe(200);
+  },
+);
+
 describe("versions", () => {
   test.each<[TlsSettings["minVersion"], ConnectionOptions, string]>([
     ["1.2", { maxVersion: "TLSv1.2" }, "TLSv1.2"],
@@ -137,12 +158,16 @@ describe("mTLS", () => {
   const own = (pair: KeyPair) => ({ cert: pair.cert, key: pair.key });
 
   test("mTLS: a certificate of the clients' authority → served, with a token; without one → UNAUTHENTICATED", async () => {
-    const { url } = await startTls({}, ca.cert);
+    const { url, lines } = await startTls({}, ca.cert);
     expect((await get(url, own(client))).status).toBe(200);
     const sync = createClient(SyncService, overTls["gRPC h2"](url, { ca: ca.cert, ...own(client) }));
     await sync.listChanges({}, asAna);
     const wrong = sync.listChanges({}, { headers: { authorization: "Bearer x" } });
     await expect(wrong).rejects.toThrow(/unauthenticated/);
+    const denied = lines.filter(({ fields }) => fields["audit"] === "denied");
+    expect(denied.map(({ fields }) => [fields["reason"], fields["address"]])).toEqual([
+      ["TOKEN_INVALID", "127.0.0.1"],
+    ]);
   });
 
   test.each<[string, () => ConnectionOptions, string]>([
