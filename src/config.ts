@@ -2,7 +2,9 @@
 // reported together. Nothing else reads the environment. Secrets are never printed, in a fault or anywhere.
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { readTrustedProxies } from "./access/address.ts";
 import { algorithmsFault, TOKEN_ALGORITHMS } from "./access/algorithms.ts";
+import { readVersion } from "./access/client-versions.ts";
 import { invariant } from "./model/invariant.ts";
 import { MUTATION_BYTES_MAX } from "./model/mutation.ts";
 
@@ -27,6 +29,14 @@ const ALGORITHM = {
 const CLAIM = { pattern: /^[^\s\p{Cc}]{1,256}$/u, says: "a claim's name" };
 const ORIGIN = { pattern: /^(\*|https?:\/\/[^/?#\s]+)$/, says: "origins like https://app.example, or *" };
 
+const PLATFORM = /^[a-z0-9._-]{1,32}$/;
+const VERSION = {
+  key: PLATFORM,
+  value: (text: string) => (text.length <= 64 && readVersion(text) ? text : undefined),
+  says: "platforms with versions, like ios=2.4.0,web=1.0",
+};
+const URL_TEXT = /^https?:\/\/[!-~]{1,512}$/;
+
 const settings = {
   port: integer("PORT", {
     meaning: "The one port for every protocol; 0: any that is free.",
@@ -38,6 +48,36 @@ const settings = {
     meaning: "The address to listen on.",
     fallback: ({ devMode }) => (devMode ? "127.0.0.1" : "0.0.0.0"),
     told: "`127.0.0.1` in dev mode, else `0.0.0.0`",
+  }),
+  tlsCertFile: text("TLS_CERT_FILE", {
+    meaning: "The server's certificate and those between it and a root, in PEM; read again when it changes.",
+    says: "a file's path",
+    fallback: () => undefined,
+    told: "none: cleartext",
+  }),
+  tlsKeyFile: text("TLS_KEY_FILE", {
+    meaning: "The certificate's key, in PEM, without a passphrase.",
+    says: "a file's path",
+    fallback: () => undefined,
+    told: "none: cleartext",
+  }),
+  tlsClientCaFile: text("TLS_CLIENT_CA_FILE", {
+    meaning: "Who signs the certificates that clients must then present (mTLS), in PEM; tokens stay needed.",
+    says: "a file's path",
+    fallback: () => undefined,
+    told: "none: clients need no certificate",
+  }),
+  tlsMinVersion: oneOf("TLS_MIN_VERSION", {
+    meaning: "The oldest version of TLS spoken.",
+    choices: ["1.2", "1.3"],
+    fallback: "1.2",
+  }),
+  trustedProxies: list("TRUSTED_PROXIES", {
+    meaning: "Proxies whose `x-forwarded-for` is believed, separated by commas.",
+    check: (range) => readTrustedProxies([range]),
+    says: "addresses or ranges like 10.0.0.0/8",
+    fallback: () => [],
+    told: "none",
   }),
   devMode: flag("TIDEMARK_DEV", {
     meaning: "Accept `authorization: Bearer dev-<principal>`; refused with `NODE_ENV=production`.",
@@ -188,6 +228,26 @@ const settings = {
     fallback: ({ devMode }) => (devMode ? ["*"] : []),
     told: "`*` in dev mode, else none",
   }),
+  oldestClients: pairs("OLDEST_CLIENTS", {
+    meaning: "The oldest version served of each platform; older ones are refused with CLIENT_TOO_OLD.",
+    ...VERSION,
+  }),
+  upgradeUrls: pairs("UPGRADE_URLS", {
+    meaning: "Where the users of a platform find newer versions.",
+    key: PLATFORM,
+    value: (url) => (URL_TEXT.test(url) && URL.canParse(url) ? url : undefined),
+    says: "platforms with addresses, like ios=https://apps.example",
+  }),
+  deprecatedClients: pairs("DEPRECATED_CLIENTS", {
+    meaning: "Older versions than these get the header `tidemark-deprecation` with every answer.",
+    ...VERSION,
+  }),
+  featureFlags: pairs("FEATURE_FLAGS", {
+    meaning: "Flags for clients, told by GetServerInfo.",
+    key: /^\w[\w.-]{0,63}$/,
+    value: (state) => (state === "on" ? true : state === "off" ? false : undefined),
+    says: "names with on or off, like new-editor=on,beta=off",
+  }),
   logLevel: oneOf("LOG_LEVEL", {
     meaning: "The lowest level of log lines written.",
     choices: ["debug", "info", "warn", "error", "silent"],
@@ -236,6 +296,12 @@ export function readConfig(env: Environment): Config {
   if (config.devMode && env["NODE_ENV"] === "production") {
     faults.push("TIDEMARK_DEV: dev mode lets anyone be anyone; not with NODE_ENV=production");
   }
+  if ((config.tlsCertFile === undefined) !== (config.tlsKeyFile === undefined)) {
+    faults.push(`${config.tlsCertFile ? "TLS_KEY_FILE" : "TLS_CERT_FILE"}: set both, or none for cleartext`);
+  }
+  if (config.tlsClientCaFile !== undefined && config.tlsCertFile === undefined) {
+    faults.push("TLS_CLIENT_CA_FILE: clients show certificates within TLS only: set TLS_CERT_FILE as well");
+  }
   if (config.tidemarkDb !== undefined && config.tidemarkDb === config.mongodbDb) {
     faults.push("TIDEMARK_DB: not the database of MONGODB_DB, or the log would log itself");
   }
@@ -249,7 +315,8 @@ export function readConfig(env: Environment): Config {
 export function describeConfig(config: Config): Record<string, unknown> {
   const shown = Object.entries<Setting<unknown>>(settings).map(([name, { env, isSecret }]) => {
     const value = config[name as keyof Config];
-    return [env, isSecret && value !== undefined ? "(set)" : value];
+    const printable = value instanceof Map ? Object.fromEntries(value) : value;
+    return [env, isSecret && value !== undefined ? "(set)" : printable];
   });
   return Object.fromEntries(shown);
 }
@@ -306,6 +373,8 @@ interface TextSpec<T> {
   readonly pattern?: RegExp;
   /** What the pattern asks, in words. */
   readonly says?: string;
+  /** Throws what the pattern can't tell. */
+  readonly check?: (value: string) => unknown;
   readonly isSecret?: boolean;
 }
 
@@ -313,10 +382,13 @@ function text<T extends string | undefined>(env: string, spec: TextSpec<T>): Set
   const { meaning, fallback, told, pattern = /^.{1,4096}$/s, says = "text", isSecret = false } = spec;
   const read = (value: string | undefined, deployment: Deployment) => {
     if (value === undefined) return fallback(deployment);
-    if (pattern.test(value)) return value;
-    // A password in a URL is no less secret for the URL being wrong.
-    const shown = value.replace(/\/\/[^/]*@/, "//…@");
-    return fail(isSecret ? `takes ${says}` : `takes ${says}, not "${shown}"`);
+    if (!pattern.test(value)) {
+      // A password in a URL is no less secret for the URL being wrong.
+      const shown = value.replace(/\/\/[^/]*@/, "//…@");
+      fail(isSecret ? `takes ${says}` : `takes ${says}, not "${shown}"`);
+    }
+    spec.check?.(value);
+    return value;
   };
   return { env, type: says, told, meaning, isSecret, read };
 }
@@ -329,6 +401,30 @@ function list(env: string, spec: TextSpec<readonly string[]>): Setting<readonly 
     return value.split(",").map((part) => one.read(part.trim(), deployment) ?? "");
   };
   return { env, type: says ?? "a list", told, meaning, isSecret: false, read };
+}
+
+interface PairsSpec<T> {
+  readonly meaning: string;
+  readonly key: RegExp;
+  /** Undefined: not a value. */
+  readonly value: (text: string) => T | undefined;
+  readonly says: string;
+}
+
+/** `key=value`, separated by commas. */
+function pairs<T>(env: string, { meaning, key, value, says }: PairsSpec<T>): Setting<ReadonlyMap<string, T>> {
+  const read = (text: string | undefined) => {
+    const found = new Map<string, T>();
+    for (const part of text?.split(",") ?? []) {
+      const [, name = "", given = ""] = /^([^=]*)=(.*)$/s.exec(part.trim()) ?? [];
+      const read = value(given);
+      if (!key.test(name) || read === undefined) return fail(`takes ${says}, not "${part.trim()}"`);
+      if (found.has(name)) fail(`names ${name} twice`);
+      found.set(name, read);
+    }
+    return found;
+  };
+  return { env, type: says, told: "none", meaning, isSecret: false, read };
 }
 
 function integer(

@@ -2,9 +2,12 @@
 // reverse. Real time enters here. Any number of nodes may run on one deployment.
 import { hostname } from "node:os";
 import type { Db, MongoClient } from "mongodb";
+import { readTrustedProxies } from "./access/address.ts";
 import { createAuthenticator } from "./access/authenticate.ts";
+import { createClientVersions } from "./access/client-versions.ts";
 import { openKeySources } from "./access/key-sources.ts";
 import { type Config, describeConfig, packageVersion } from "./config.ts";
+import type { TlsSettings } from "./edge/certificates.ts";
 import { createEdge } from "./edge/edge.ts";
 import { listenerDefaults } from "./edge/listener.ts";
 import { loadDescriptorSet } from "./generate/load-descriptor-set.ts";
@@ -14,6 +17,7 @@ import { expireReceipts, type Ledger, openLedger } from "./ledger/ledger.ts";
 import { type Log, openLog } from "./log/log.ts";
 import type { Clock } from "./model/clock.ts";
 import type { Logger } from "./model/logger.ts";
+import { noMetrics } from "./model/metrics.ts";
 import { connectMongo } from "./mongo/connect.ts";
 import { startEmbedded } from "./mongo/embedded/start-embedded.ts";
 import { watchOrphans } from "./mongo/orphans.ts";
@@ -80,7 +84,8 @@ export const realClock: Clock = {
 
 /**
  * Resolves when clients are served. It listens long before, and answers by `/readyz` what it waits for.
- * @throws CompileError, SchemaError or KeySetError, with all faults, before anything is touched; EADDRINUSE; what the database says;
+ * @throws CompileError, SchemaError, KeySetError or CertificateError, with all faults, before anything is touched;
+ *   EADDRINUSE; what the database says;
  *   the signal's reason. What was started by then is ended.
  */
 export async function startTidemark(config: Config, options: StartOptions): Promise<Tidemark> {
@@ -100,6 +105,15 @@ export async function startTidemark(config: Config, options: StartOptions): Prom
     mutationBytesMax: config.mutationBytesMax,
     corsOrigins: config.corsOrigins,
     limits: { ...listenerDefaults, connectionsMax: config.connectionsMax },
+    tls: tlsOf(config),
+    trustedProxies: readTrustedProxies(config.trustedProxies),
+    clientVersions: createClientVersions({
+      oldest: config.oldestClients,
+      deprecated: config.deprecatedClients,
+      upgradeUrls: config.upgradeUrls,
+    }),
+    featureFlags: config.featureFlags,
+    metrics: noMetrics,
     waitingFor: () => waitingFor,
   });
   let ended: Promise<void> | undefined;
@@ -108,7 +122,7 @@ export async function startTidemark(config: Config, options: StartOptions): Prom
     return ended;
   };
   try {
-    const url = urlOf(config.host, await edge.listen(config.port, config.host));
+    const url = urlOf(config, await edge.listen(config.port, config.host));
     const { client, uri, lost } = await openDatabase(config, options, parts);
     await options.prepareSource?.(client.db(config.mongodbDb));
     signal?.throwIfAborted();
@@ -277,8 +291,14 @@ function statusOf({ settled, loads }: IngestStatus): Status {
 }
 
 /** An address that stands for all of them, or for this machine, is best reached by name. */
-function urlOf(host: string, port: number): string {
+function urlOf({ host, tlsCertFile }: Config, port: number): string {
   const isLocal = ["0.0.0.0", "::", "127.0.0.1", "::1"].includes(host);
   const name = host.includes(":") ? `[${host}]` : host;
-  return `http://${isLocal ? "localhost" : name}:${port}`;
+  return `${tlsCertFile === undefined ? "http" : "https"}://${isLocal ? "localhost" : name}:${port}`;
+}
+
+function tlsOf(config: Config): TlsSettings | undefined {
+  const { tlsCertFile: certFile, tlsKeyFile: keyFile, tlsClientCaFile: clientCaFile } = config;
+  if (certFile === undefined || keyFile === undefined) return undefined;
+  return { certFile, keyFile, clientCaFile, minVersion: config.tlsMinVersion };
 }

@@ -62,9 +62,16 @@ test("config: all faults there are → told together, in the order of the table"
     TIDEMARK_DEV: "yes",
     CORS_ORIGINS: "https://a.example, b.example",
     LOG_LEVEL: "loud",
+    TLS_CERT_FILE: "cert.pem",
+    TLS_MIN_VERSION: "1.1",
+    TRUSTED_PROXIES: "10.0.0.0/8, proxy",
+    OLDEST_CLIENTS: "ios",
+    FEATURE_FLAGS: "beta=maybe",
   });
   expect(faults.map((fault) => fault.slice(0, fault.indexOf(":")))).toEqual([
     "PORT",
+    "TLS_MIN_VERSION",
+    "TRUSTED_PROXIES",
     "TIDEMARK_DEV",
     "TIDEMARK_TOKEN_SECRET",
     "MONGODB_URI",
@@ -72,7 +79,10 @@ test("config: all faults there are → told together, in the order of the table"
     "RECEIPT_DAYS",
     "TOMBSTONE_DAYS",
     "CORS_ORIGINS",
+    "OLDEST_CLIENTS",
+    "FEATURE_FLAGS",
     "LOG_LEVEL",
+    "TLS_KEY_FILE",
   ]);
   expect(faults.join()).not.toMatch(/hunter2|short/);
 });
@@ -124,6 +134,23 @@ test.each<[string, Environment, string]>([
   ["a port too high", { PORT: "65536" }, "PORT"],
   ["a negative port", { PORT: "-1" }, "PORT"],
   ["an origin with a path", { CORS_ORIGINS: "https://a.example/x" }, "CORS_ORIGINS"],
+  ["a certificate without its key", { TLS_CERT_FILE: "cert.pem" }, "TLS_KEY_FILE"],
+  ["a key without its certificate", { TLS_KEY_FILE: "key.pem" }, "TLS_CERT_FILE"],
+  ["clients' certificates without TLS", { TLS_CLIENT_CA_FILE: "ca.pem" }, "TLS_CLIENT_CA_FILE"],
+  ["a TLS version too old", { TLS_MIN_VERSION: "1.1" }, "TLS_MIN_VERSION"],
+  ["proxies by number", { TRUSTED_PROXIES: "1" }, "TRUSTED_PROXIES"],
+  ["everybody as proxy", { TRUSTED_PROXIES: "10.0.0.0/8,0.0.0.0/0" }, "TRUSTED_PROXIES"],
+  ["a range too narrow to be one", { TRUSTED_PROXIES: "10.0.0.0/33" }, "TRUSTED_PROXIES"],
+  ["a platform without a version", { OLDEST_CLIENTS: "ios=2.4.0,web" }, "OLDEST_CLIENTS"],
+  ["a version that is none", { OLDEST_CLIENTS: "ios=latest" }, "OLDEST_CLIENTS"],
+  ["a version of 65 characters", { OLDEST_CLIENTS: `ios=1.${"0".repeat(63)}` }, "OLDEST_CLIENTS"],
+  ["a platform in upper case, as no client has it", { OLDEST_CLIENTS: "iOS=2.4.0" }, "OLDEST_CLIENTS"],
+  ["a platform twice", { OLDEST_CLIENTS: "ios=2.4.0,ios=2.5.0" }, "OLDEST_CLIENTS"],
+  ["a comma too many", { DEPRECATED_CLIENTS: "ios=2.4.0," }, "DEPRECATED_CLIENTS"],
+  ["an upgrade address that is none", { UPGRADE_URLS: "ios=apps.example" }, "UPGRADE_URLS"],
+  ["an upgrade address with a line break", { UPGRADE_URLS: "ios=https://a.example/\nx: y" }, "UPGRADE_URLS"],
+  ["a flag neither on nor off", { FEATURE_FLAGS: "beta=1" }, "FEATURE_FLAGS"],
+  ["a flag without a name", { FEATURE_FLAGS: "=on" }, "FEATURE_FLAGS"],
 ])("config: %s → refused", (_, env, setting) => {
   const faults = faultsOf({ ...production, ...env });
   expect(faults).toHaveLength(1);
@@ -164,6 +191,56 @@ test("config: dev mode with a token key, and origins → as set", () => {
     devMode: true,
     tokenSecret: SECRET,
     corsOrigins: ["https://a.example", "http://b:3000"],
+  });
+});
+
+test("config: TLS, proxies, versions and flags → as set, and printed as set", () => {
+  const config = readConfig({
+    ...production,
+    TLS_CERT_FILE: "/tls/tls.crt",
+    TLS_KEY_FILE: "/tls/tls.key",
+    TLS_CLIENT_CA_FILE: "/tls/ca.crt",
+    TLS_MIN_VERSION: "1.3",
+    TRUSTED_PROXIES: "10.0.0.0/8, 2001:db8::1",
+    OLDEST_CLIENTS: "ios=2.4.0, android=2.1.0-beta.1,web=1.0",
+    UPGRADE_URLS: "ios=https://apps.example/?id=7",
+    DEPRECATED_CLIENTS: "ios=2.6",
+    FEATURE_FLAGS: "new-editor=on,beta=off",
+  });
+  expect(config).toMatchObject({
+    tlsCertFile: "/tls/tls.crt",
+    tlsKeyFile: "/tls/tls.key",
+    tlsClientCaFile: "/tls/ca.crt",
+    tlsMinVersion: "1.3",
+    trustedProxies: ["10.0.0.0/8", "2001:db8::1"],
+    oldestClients: new Map([
+      ["ios", "2.4.0"],
+      ["android", "2.1.0-beta.1"],
+      ["web", "1.0"],
+    ]),
+    upgradeUrls: new Map([["ios", "https://apps.example/?id=7"]]),
+    deprecatedClients: new Map([["ios", "2.6"]]),
+    featureFlags: new Map([
+      ["new-editor", true],
+      ["beta", false],
+    ]),
+  });
+  expect(JSON.parse(JSON.stringify(describeConfig(config)))).toMatchObject({
+    TRUSTED_PROXIES: ["10.0.0.0/8", "2001:db8::1"],
+    OLDEST_CLIENTS: { ios: "2.4.0" },
+    FEATURE_FLAGS: { "new-editor": true, beta: false },
+  });
+});
+
+test("config: nothing of access set → cleartext, no proxy trusted, every client served", () => {
+  expect(readConfig(production)).toMatchObject({
+    tlsCertFile: undefined,
+    tlsMinVersion: "1.2",
+    trustedProxies: [],
+    oldestClients: new Map(),
+    upgradeUrls: new Map(),
+    deprecatedClients: new Map(),
+    featureFlags: new Map(),
   });
 });
 

@@ -2,6 +2,7 @@
 // every error leaves with its reason and the call knows how it ended.
 import { Code, ConnectError, type HandlerContext, type Interceptor } from "@connectrpc/connect";
 import type { Authenticate } from "../access/authenticate.ts";
+import type { ClientVersions } from "../access/client-versions.ts";
 import { SyncError } from "../model/sync-error.ts";
 import { type Call, callOf } from "./call.ts";
 import { toConnectError, withReason } from "./errors.ts";
@@ -13,13 +14,15 @@ export const CACHE_CONTROL = "cache-control";
 export interface GateOptions {
   readonly serving: Serving;
   readonly authenticate: Authenticate;
+  readonly clientVersions: ClientVersions;
   /** Full names of the services that ask for a principal. */
   readonly guarded: ReadonlySet<string>;
   readonly retryAfterMs: number;
 }
 
 /** Connect's request gate: what it throws ends the call unread. */
-export function createGate({ serving, authenticate, guarded, retryAfterMs }: GateOptions) {
+export function createGate(options: GateOptions) {
+  const { serving, authenticate, clientVersions, guarded, retryAfterMs } = options;
   return async (context: HandlerContext): Promise<void> => {
     const call = callOf(context);
     nameFaultsOnTheirWay(context, call);
@@ -27,6 +30,7 @@ export function createGate({ serving, authenticate, guarded, retryAfterMs }: Gat
     if (context.requestMethod === "GET") context.responseHeader.set(CACHE_CONTROL, "private, no-store");
     try {
       if (serving.state === "DRAINING") throw shuttingDown(retryAfterMs);
+      clientVersions.check(call.client);
       const { requestHeader } = context;
       call.principal = await authenticate(
         requestHeader.get("authorization") ?? undefined,

@@ -14,6 +14,7 @@ import type { Push } from "../push/push.ts";
 import type { Schema } from "../schema/schema.ts";
 import { callOf, principalOf } from "./call.ts";
 import { codecOf, frameMessage, recordFormOf } from "./codec.ts";
+import { auditReceipts, frameAuditor } from "./denials.ts";
 import { CACHE_CONTROL } from "./gate.ts";
 import { mutationsFrom } from "./mutations.ts";
 import { cursorMessage, listRequestFrom, pullRequestFrom } from "./pull-requests.ts";
@@ -33,10 +34,12 @@ export function createSyncService({ schema, pull, push }: SyncParts): ServiceImp
       const codec = codecOf(context);
       const call = callOf(context);
       const frames = pull.pullChanges(principalOf(context), pullRequestFrom(request, codec), context.signal);
-      for await (const { bytes } of frames) {
+      const audit = frameAuditor(call);
+      for await (const frame of frames) {
+        audit(frame);
         call.frames++;
-        call.bytes += bytes.length;
-        yield frameMessage(bytes, codec);
+        call.bytes += frame.bytes.length;
+        yield frameMessage(frame.bytes, codec);
       }
       // An aborted pull just ends; the caller is told why.
       context.signal.throwIfAborted();
@@ -48,6 +51,7 @@ export function createSyncService({ schema, pull, push }: SyncParts): ServiceImp
       const principal = principalOf(context);
       const page = await pull.listChanges(principal, listRequestFrom(request, codec), context.signal);
       context.signal.throwIfAborted();
+      page.frames.forEach(frameAuditor(callOf(context)));
       const collections = request.selections.map(({ collection }) => collection);
       if (isForEverybody(collections, principal)) context.responseHeader.delete(CACHE_CONTROL);
       return {
@@ -66,6 +70,7 @@ export function createSyncService({ schema, pull, push }: SyncParts): ServiceImp
         { mutations, atomic, recordForm },
         context.signal,
       );
+      auditReceipts(callOf(context), mutations, done.receipts);
       return create(PushMutationsResponseSchema, {
         receipts: done.receipts.map(receiptMessage),
         commitClock: done.commitClock,

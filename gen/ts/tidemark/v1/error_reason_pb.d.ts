@@ -62,7 +62,10 @@ export enum ErrorReason {
   INVALID_REQUEST = 5,
 
   /**
-   * FAILED_PRECONDITION: the client's version is no longer served.
+   * FAILED_PRECONDITION: the client's version is no longer served. The metadata of the ErrorInfo says whose and what
+   * instead: `platform`, `version`, `oldest`, and, if the operator gave one, `upgrade_url`. A version that is about to
+   * go is still served; every answer to it, errors and streams too, has the header `tidemark-deprecation`, a sentence
+   * for the client's developers: `ios/2.5.0 is about to go; upgrade to 2.6 or later: https://…`.
    *
    * @generated from enum value: ERROR_REASON_CLIENT_TOO_OLD = 6;
    */
