@@ -13,6 +13,7 @@ const DATABASE_NAME = {
 };
 const MONGODB_URI = { pattern: /^mongodb(\+srv)?:\/\/\S+$/, says: "mongodb://… or mongodb+srv://…" };
 const SECRET = { pattern: /^.{32,4096}$/s, says: "at least 32 bytes" };
+const REDIS_URL = { pattern: { test: isRedisUrl }, says: "redis://… or rediss://…" };
 const ORIGIN = { pattern: /^(\*|https?:\/\/[^/?#\s]+)$/, says: "origins like https://app.example, or *" };
 
 const settings = {
@@ -113,6 +114,66 @@ const settings = {
     fallback: 10,
     min: 1,
     max: 600,
+  }),
+  redisUrl: text("REDIS_URL", {
+    meaning: "The Redis that makes limits hold across all nodes; without it each node has its own.",
+    ...REDIS_URL,
+    fallback: () => undefined,
+    told: "none",
+    isSecret: true,
+  }),
+  limitWindowSeconds: integer("LIMIT_WINDOW_SECONDS", {
+    meaning: "The time over which the limits below count; it begins with a caller's first call.",
+    fallback: 60,
+    min: 1,
+    max: 3_600,
+  }),
+  limitRequestsPerPrincipal: limit("LIMIT_REQUESTS_PER_PRINCIPAL", "Calls of one principal", 3_000),
+  limitRequestsPerDevice: limit("LIMIT_REQUESTS_PER_DEVICE", "Calls of one device of a principal", 1_200),
+  limitRequestsPerAddress: limit(
+    "LIMIT_REQUESTS_PER_ADDRESS",
+    "Calls from one address, with any token or none",
+    60_000,
+  ),
+  limitMutationsPerPrincipal: limit("LIMIT_MUTATIONS_PER_PRINCIPAL", "Mutations of one principal", 30_000),
+  limitMutationsPerDevice: limit("LIMIT_MUTATIONS_PER_DEVICE", "Mutations of one device", 20_000),
+  limitMutationsPerAddress: limit("LIMIT_MUTATIONS_PER_ADDRESS", "Mutations from one address", 300_000),
+  limitOpenedStreamsPerPrincipal: limit(
+    "LIMIT_OPENED_STREAMS_PER_PRINCIPAL",
+    "Streams one principal opens",
+    300,
+  ),
+  limitOpenedStreamsPerDevice: limit("LIMIT_OPENED_STREAMS_PER_DEVICE", "Streams one device opens", 60),
+  limitOpenedStreamsPerAddress: limit(
+    "LIMIT_OPENED_STREAMS_PER_ADDRESS",
+    "Streams opened from one address",
+    6_000,
+  ),
+  limitMegabytesPerPrincipal: limit(
+    "LIMIT_MEGABYTES_PER_PRINCIPAL",
+    "Megabytes to and from one principal",
+    600,
+  ),
+  limitMegabytesPerDevice: limit("LIMIT_MEGABYTES_PER_DEVICE", "Megabytes to and from one device", 300),
+  limitMegabytesPerAddress: limit("LIMIT_MEGABYTES_PER_ADDRESS", "Megabytes to and from one address", 12_000),
+  streamsPerPrincipalMax: limit("STREAMS_PER_PRINCIPAL_MAX", "Streams of one principal open at once", 100),
+  streamsPerAddressMax: limit("STREAMS_PER_ADDRESS_MAX", "Streams from one address open at once", 5_000),
+  streamsPerNodeMax: integer("STREAMS_PER_NODE_MAX", {
+    meaning: "Streams open at once on this node; 0: no limit.",
+    fallback: 20_000,
+    min: 0,
+    max: 1_000_000,
+  }),
+  metricsPort: integer("METRICS_PORT", {
+    meaning: "The port of `/metrics`, for Prometheus; 0: none.",
+    fallback: 0,
+    min: 0,
+    max: 65_535,
+  }),
+  metricsHost: text("METRICS_HOST", {
+    meaning: "The address `/metrics` listens on; its page names no principal, but it is not for everybody.",
+    fallback: () => "127.0.0.1",
+    told: "`127.0.0.1`",
   }),
   corsOrigins: list("CORS_ORIGINS", {
     meaning: "Origins whose pages may call, separated by commas; `*`: all.",
@@ -227,7 +288,7 @@ interface TextSpec<T> {
   readonly meaning: string;
   readonly fallback: (deployment: Deployment) => T;
   readonly told: string;
-  readonly pattern?: RegExp;
+  readonly pattern?: Pick<RegExp, "test">;
   /** What the pattern asks, in words. */
   readonly says?: string;
   readonly isSecret?: boolean;
@@ -265,6 +326,17 @@ function integer(
   return { env, type, told: String(fallback), meaning, isSecret: false, read };
 }
 
+/** 0: no limit. In dev mode none holds: there anyone may be anyone, and all call from one address. */
+function limit(env: string, what: string, fallback: number): Setting<number> {
+  const spec = { meaning: `${what}; 0: no limit.`, fallback, min: 0, max: 999_999_999 };
+  const { read, told, ...setting } = integer(env, spec);
+  return {
+    ...setting,
+    told: `${told}; 0 in dev mode`,
+    read: (value, deployment) => read(value ?? (deployment.devMode ? "0" : undefined), deployment),
+  };
+}
+
 function flag(env: string, { meaning }: { meaning: string }): Setting<boolean> {
   const read = (value: string | undefined) => {
     if (value !== undefined && !/^[01]$/.test(value)) fail(`takes 1 or 0, not "${value}"`);
@@ -283,6 +355,17 @@ function oneOf<const T extends string>(
     return choices.find((choice) => choice === value) ?? fail(`takes one of ${type}, not "${value}"`);
   };
   return { env, type, told: `\`${fallback}\``, meaning, isSecret: false, read };
+}
+
+/** What the client of Redis can take apart. */
+function isRedisUrl(value: string): boolean {
+  if (!/^rediss?:\/\/[^\s/]+(\/\d{0,4})?(\?\S*)?$/.test(value) || !URL.canParse(value)) return false;
+  const { hostname, username, password } = new URL(value);
+  try {
+    return hostname !== "" && decodeURIComponent(username + password) !== undefined;
+  } catch {
+    return false;
+  }
 }
 
 function isOn(value: string | undefined): boolean {

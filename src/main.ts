@@ -3,9 +3,12 @@
 import { hostname } from "node:os";
 import type { Db, MongoClient } from "mongodb";
 import { createAuthenticator } from "./access/authenticate.ts";
+import { createLimiter, type Limiter } from "./access/limits/limiter.ts";
 import { type Config, describeConfig, packageVersion } from "./config.ts";
-import { createEdge } from "./edge/edge.ts";
+import { createEdge, type Edge } from "./edge/edge.ts";
 import { listenerDefaults } from "./edge/listener.ts";
+import { createPrometheusMetrics, type PrometheusMetrics } from "./edge/metrics.ts";
+import { openMetricsPage } from "./edge/metrics-page.ts";
 import { loadDescriptorSet } from "./generate/load-descriptor-set.ts";
 import { startIngest } from "./ingest/ingest.ts";
 import type { IngestStatus } from "./ingest/status.ts";
@@ -106,15 +109,23 @@ export async function startTidemark(config: Config, options: StartOptions): Prom
   };
   try {
     const url = urlOf(config.host, await edge.listen(config.port, config.host));
+    const metrics = await startMetrics({ config, logger, parts });
     const { client, uri, lost } = await openDatabase(config, options, parts);
     await options.prepareSource?.(client.db(config.mongodbDb));
     signal?.throwIfAborted();
+    const limiter = await startLimiter({ config, clock, logger, metrics, parts });
     waitingFor = ["the change log"];
     const { log, ingest, ...served } = await startServices({ config, schema, client, clock, logger, parts });
     // Until then the log may still hold, readable, what this schema hides.
     while (!ingest.status().isSchemaKnown && !signal?.aborted) await clock.sleep(SCHEMA_POLL_MS, signal);
     signal?.throwIfAborted();
-    edge.open({ schema, authenticate: createAuthenticator({ ...config, schema, clock }), ...served });
+    edge.open({
+      schema,
+      authenticate: createAuthenticator({ ...config, schema, clock }),
+      limiter,
+      ...served,
+    });
+    watchServer(metrics, { edge, limiter, status: ingest.status });
     waitingFor = [];
     logger.info({ url }, "serving");
     return {
@@ -129,6 +140,60 @@ export async function startTidemark(config: Config, options: StartOptions): Prom
     await end();
     throw error;
   }
+}
+
+type MetricsOptions = Pick<ServicesOptions, "config" | "logger" | "parts">;
+
+/** Counted even where nobody can look. */
+async function startMetrics({ config, logger, parts }: MetricsOptions): Promise<PrometheusMetrics> {
+  const metrics = createPrometheusMetrics();
+  if (config.metricsPort === 0) return metrics;
+  const page = await openMetricsPage({
+    port: config.metricsPort,
+    host: config.metricsHost,
+    metrics,
+    logger,
+  });
+  parts.add("metrics page", () => page.close());
+  return metrics;
+}
+
+type LimiterOptions = Omit<ServicesOptions, "schema" | "client"> & { readonly metrics: PrometheusMetrics };
+
+async function startLimiter({ config, clock, logger, metrics, parts }: LimiterOptions): Promise<Limiter> {
+  const limiter = await createLimiter({
+    settings: config,
+    redisUrl: config.redisUrl,
+    keyPrefix: `tidemark:${config.tidemarkDb}`,
+    clock,
+    logger,
+    metrics,
+  });
+  parts.add("limiter", () => limiter.close());
+  return limiter;
+}
+
+interface Watched {
+  readonly edge: Edge;
+  readonly limiter: Limiter;
+  readonly status: () => IngestStatus;
+}
+
+function watchServer(metrics: PrometheusMetrics, { edge, limiter, status }: Watched): void {
+  const flag = (is: boolean) => (is ? 1 : 0);
+  metrics.watch("open_streams", "Streams of PullChanges open on this node.", () => limiter.openStreams);
+  metrics.watch("http2_sessions", "HTTP/2 sessions open on this node.", () => edge.sessions);
+  metrics.watch("limits_shared", "1 while limits hold across all nodes.", () => flag(limiter.isShared));
+  metrics.watch("ingest_leading", "1 on the node that ingests.", () => flag(status().role === "LEADING"));
+  metrics.watch("log_settled", "1 while the log equals the source.", () => flag(status().settled));
+  metrics.watch("log_head", "The highest seq readers may see, as this node knows.", () => status().head);
+  metrics.watch(
+    "log_clock_seconds",
+    "The time of the source at which the log stands.",
+    () => status().clockSeconds,
+  );
+  metrics.watch("loads", "Collections that are loading or wait to be.", () => status().loads.length);
+  metrics.watch("quarantined_documents", "Documents that can't be encoded.", () => status().quarantined);
 }
 
 interface ServicesOptions {

@@ -26,6 +26,8 @@ export interface Call {
   principal: Principal | undefined;
   /** How it ended; undefined while it goes on, and when the client went away. */
   outcome: Code | "ok" | undefined;
+  /** Received or sent, and not yet charged to its caller's limits. */
+  owedBytes: number;
   /** Of a pull: what was sent. */
   frames: number;
   bytes: number;

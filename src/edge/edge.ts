@@ -8,6 +8,7 @@ import { answerCors } from "./cors.ts";
 import { connectErrorOf } from "./errors.ts";
 import { shuttingDown } from "./gate.ts";
 import { createListener, type HttpRequest, type HttpResponse, type ListenerLimits } from "./listener.ts";
+import { settleBytes } from "./metering.ts";
 import { createPages } from "./pages.ts";
 import { refuse } from "./refuse.ts";
 import { createRouter, type EdgeParts, REQUEST_BYTES_MAX } from "./router.ts";
@@ -29,6 +30,8 @@ export interface EdgeOptions {
 }
 
 export interface Edge {
+  /** HTTP/2 sessions open now. */
+  readonly sessions: number;
   /** Begins to accept; until `open`, calls get UNAVAILABLE. Resolves with the port. */
   listen(port: number, host: string): Promise<number>;
   open(parts: EdgeParts): void;
@@ -53,6 +56,9 @@ export function createEdge(options: EdgeOptions): Edge {
   let opened: { readonly rpc: Rpc; readonly parts: EdgeParts } | undefined;
   let closing: Promise<void> | undefined;
   return {
+    get sessions() {
+      return listener.sessionCount();
+    },
     listen: (port, host) => listener.listen(port, host),
     open(parts) {
       const facts = { ...options, requestBytesMax: REQUEST_BYTES_MAX };
@@ -84,7 +90,10 @@ export function createEdge(options: EdgeOptions): Edge {
   }
 
   function answerCall(call: Call, request: HttpRequest, response: HttpResponse): void {
-    response.once("close", () => logCall(call, clock.nowMs()));
+    response.once("close", () => {
+      if (opened) settleBytes(call, opened.parts.limiter);
+      logCall(call, clock.nowMs());
+    });
     if (opened === undefined) refuse(call, request, response, connectErrorOf(starting()));
     else void opened.rpc.handle(request, response, call);
   }
@@ -98,6 +107,7 @@ export function createEdge(options: EdgeOptions): Edge {
       startedAtMs: clock.nowMs(),
       isRead: false,
       principal: undefined,
+      owedBytes: 0,
       outcome: undefined,
       frames: 0,
       bytes: 0,
