@@ -87,7 +87,11 @@ export async function openRedisLink(options: RedisLinkOptions): Promise<RedisLin
 
   function goAway(error: unknown): void {
     if (ending.signal.aborted) return;
-    if (!isOutageTold) logger.warn({ err: error }, "Redis is away: limits hold per node until it is back");
+    if (!isOutageTold) {
+      // Not the error itself: Redis's carry the command, and that may be the one with the password.
+      const reason = error instanceof Error ? error.message : String(error);
+      logger.warn({ reason }, "Redis is away: limits hold per node until it is back");
+    }
     isOutageTold = true;
     isUp = false;
     // What is still unanswered goes with the connection, instead of piling up.
