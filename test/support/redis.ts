@@ -1,5 +1,6 @@
 // A redis-server of a test's own, on a free port and with nothing kept on disk. It ends with the test, and with the
 // test's process however that ends.
+import { connect } from "node:net";
 import { Redis } from "ioredis";
 import { onTestFinished } from "vitest";
 import { choosePort } from "../../src/mongo/embedded/port.ts";
@@ -35,7 +36,7 @@ export async function startRedis(args: readonly string[] = []): Promise<TestRedi
       args: [...options, "--dir", folder, ...args],
       logFile: `${folder}/redis.log`,
     });
-    await waitFor(() => answers(url), { what: "the Redis of this test" });
+    await waitFor(() => answers(port), { what: "the Redis of this test" });
     return running;
   };
   let running = await start();
@@ -55,17 +56,14 @@ export async function startRedis(args: readonly string[] = []): Promise<TestRedi
   };
 }
 
-async function answers(url: string): Promise<boolean> {
-  const probe = new Redis(url, { lazyConnect: true, retryStrategy: null });
-  probe.on("error", () => {});
-  try {
-    await probe.connect();
-    return (await probe.ping()) === "PONG";
-  } catch {
-    return false;
-  } finally {
-    probe.disconnect();
-  }
+/** Whatever it says: one that wants a password says so. */
+function answers(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, "127.0.0.1", () => socket.write("PING\r\n"));
+    socket.once("data", () => socket.destroy());
+    socket.once("error", () => {});
+    socket.once("close", () => resolve(socket.bytesRead > 0));
+  });
 }
 
 /** Also one that is frozen. */

@@ -9,6 +9,7 @@ import type { Metrics } from "../../model/metrics.ts";
 export interface RedisLink {
   /** For those who put questions; only to be used inside one. */
   readonly redis: Redis;
+  /** It answers, and knows of this node what it must. */
   readonly isUp: boolean;
   /** The answer; undefined if Redis is away, fails, or doesn't answer in time. Never rejects. */
   ask<T>(question: () => Promise<T>): Promise<T | undefined>;
@@ -67,7 +68,7 @@ export async function openRedisLink(options: RedisLinkOptions): Promise<RedisLin
   return {
     redis,
     get isUp() {
-      return isUp;
+      return isUp && !isOutageTold;
     },
     ask,
     close,
