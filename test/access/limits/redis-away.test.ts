@@ -2,13 +2,13 @@
 // operators are told once. When it is back, limits hold across nodes again, with what happened meanwhile.
 import { once } from "node:events";
 import { connect, createServer } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
 import { expect, onTestFinished, test } from "vitest";
 import type { Limiter } from "../../../src/access/limits/limiter.ts";
-import type { Clock } from "../../../src/model/clock.ts";
 import { keptLog } from "../../support/log-lines.ts";
 import { startRedis, type TestRedis } from "../../support/redis.ts";
 import { waitFor } from "../../support/wait-for.ts";
-import { callerOf, clock, keptMetrics, limiterOf, refusalOf } from "./limiter-fixture.ts";
+import { callerOf, hasty, keptMetrics, limiterOf, refusalOf } from "./limiter-fixture.ts";
 
 const AWAY = "Redis is away: limits hold per node until it is back";
 const BACK = "Redis is back: limits hold across all nodes again";
@@ -190,7 +190,7 @@ async function delayingProxy(port: number, ms: number): Promise<{ url: string; c
     told.connections++;
     const server = connect(port, "127.0.0.1");
     client.pipe(server);
-    server.on("data", (chunk) => void clock.sleep(ms).then(() => client.write(chunk)));
+    server.on("data", (chunk) => void delay(ms).then(() => client.write(chunk)));
     client.on("error", () => {}).on("close", () => server.destroy());
     server.on("error", () => {}).on("close", () => client.destroy());
     onTestFinished(() => void client.destroy());
@@ -203,12 +203,6 @@ async function delayingProxy(port: number, ms: number): Promise<{ url: string; c
   const told = { url: `redis://127.0.0.1:${address.port}`, connections: 0 };
   return told;
 }
-
-/** Beats come by the hundredth of a second instead of every ten; nothing else is hurried. */
-const hasty: Clock = {
-  nowMs: clock.nowMs,
-  sleep: (ms, signal) => clock.sleep(ms === 10_000 ? 10 : ms, signal),
-};
 
 /** As if no node had been heard of for that long. */
 async function passInRedis({ client }: TestRedis, ms: number): Promise<void> {
