@@ -42,7 +42,7 @@ export function placeOf({ counted, holder }: Limit): string {
   return `${nameOf(counted)}:${holder.toLowerCase()}`;
 }
 
-export function refusalOf({ counted, holder, points }: Limit, { msBeforeNext }: RateLimiterRes): Refusal {
+function refusalOf({ counted, holder, points }: Limit, { msBeforeNext }: RateLimiterRes): Refusal {
   const unit = counted === "Megabytes" ? MEGABYTE : 1;
   const value = points / unit;
   return {

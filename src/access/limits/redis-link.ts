@@ -35,11 +35,14 @@ export interface Beats {
 }
 
 /** A caller waits for Redis no longer than that. */
-const ANSWER_MS_MAX = 80;
+const ANSWER_MS_MAX = 100;
 /** Rejoining may have thousands of streams to tell; no caller waits for it. */
 const REJOIN_MS_MAX = 5_000;
 const BEAT_MS = 10_000;
+/** How long an outage lasts at least. */
 const RETRY_MS = 500;
+/** One that follows another so soon lasts twice as long, up to a beat: whatever flaps doesn't flood the log. */
+const CALM_MS = 60_000;
 /** How long a start waits for Redis, so that a server's first calls count already. */
 const START_MS_MAX = 1_000;
 const CONNECT_MS_MAX = 2_000;
@@ -47,86 +50,114 @@ const RECONNECT_MS_MAX = 2_000;
 
 /** Resolves once Redis has answered, or hasn't for a second: then the link goes on trying by itself. */
 export async function openRedisLink(options: RedisLinkOptions): Promise<RedisLink> {
-  const { clock, logger, metrics, beats } = options;
-  const redis = connect(options.url);
-  let isUp = false;
-  let isOutageTold = false;
-  let lastError: unknown;
-  const started = new AbortController();
-  const ending = new AbortController();
-  let nextBeat = new AbortController();
-  redis.on("error", (error: unknown) => {
-    lastError = error;
-  });
-  redis.on("ready", () => nextBeat.abort());
-  redis.on("close", () => {
-    if (isUp) goAway(lastError ?? new Error("Redis closed the connection"));
-  });
-  const beating = keepBeating();
-  await clock.sleep(START_MS_MAX, started.signal);
-  if (!isUp) goAway(lastError ?? new Error("Redis did not answer in time"));
-  return {
-    redis,
-    get isUp() {
-      return isUp && !isOutageTold;
-    },
-    ask,
-    close,
-  };
+  const link = new BeatingLink(options);
+  await link.begun();
+  return link;
+}
 
-  async function ask<T>(question: () => Promise<T>): Promise<T | undefined> {
-    if (isUp) {
+class BeatingLink implements RedisLink {
+  readonly redis: Redis;
+  readonly #options: RedisLinkOptions;
+  /** Questions may be asked. */
+  #isOpen = false;
+  #isOutageTold = false;
+  #lastError: unknown = new Error("Redis did not answer in time");
+  #retryMs = RETRY_MS;
+  #upSinceMs = Number.NEGATIVE_INFINITY;
+  #wake = new AbortController();
+  readonly #started = new AbortController();
+  readonly #ending = new AbortController();
+  readonly #beating: Promise<void>;
+
+  constructor(options: RedisLinkOptions) {
+    this.#options = options;
+    this.redis = connect(options.url);
+    this.redis.on("error", (error: unknown) => {
+      this.#lastError = error;
+    });
+    this.redis.on("ready", () => {
+      if (!this.#isOutageTold) this.#wake.abort();
+    });
+    this.redis.on("close", () => {
+      if (this.#isOpen) this.#goAway(new Error("Redis closed the connection"));
+    });
+    this.#beating = this.#keepBeating();
+  }
+
+  get isUp(): boolean {
+    return this.#isOpen && !this.#isOutageTold;
+  }
+
+  async begun(): Promise<void> {
+    await this.#options.clock.sleep(START_MS_MAX, this.#started.signal);
+    if (!this.#isOpen) this.#goAway(this.#lastError);
+  }
+
+  async ask<T>(question: () => Promise<T>): Promise<T | undefined> {
+    if (this.#isOpen) {
       try {
-        return await inTime(question(), ANSWER_MS_MAX, clock);
+        return await inTime(question(), ANSWER_MS_MAX, this.#options.clock);
       } catch (error) {
-        if (isUp) goAway(error);
+        // One outage fails many questions at once.
+        if (this.#isOpen) this.#goAway(error);
       }
     }
-    metrics.count("limiter_fallbacks_total");
+    this.#options.metrics.count("limiter_fallbacks_total");
     return undefined;
   }
 
-  function goAway(error: unknown): void {
-    if (ending.signal.aborted) return;
-    if (!isOutageTold) {
+  async close(): Promise<void> {
+    if (this.#ending.signal.aborted) return;
+    this.#ending.abort();
+    await this.#beating;
+    const { beats, clock } = this.#options;
+    if (this.redis.status === "ready")
+      await inTime(beats.leave(this.redis), ANSWER_MS_MAX, clock).catch(() => {});
+    this.redis.disconnect();
+  }
+
+  #goAway(error: unknown): void {
+    if (this.#ending.signal.aborted) return;
+    const { clock, logger } = this.#options;
+    if (!this.#isOutageTold) {
       // Not the error itself: Redis's carry the command, and that may be the one with the password.
       const reason = error instanceof Error ? error.message : String(error);
       logger.warn({ reason }, "Redis is away: limits hold per node until it is back");
+      const isFlapping = clock.nowMs() - this.#upSinceMs < CALM_MS;
+      this.#retryMs = isFlapping ? Math.min(2 * this.#retryMs, BEAT_MS) : RETRY_MS;
     }
-    isOutageTold = true;
-    isUp = false;
+    this.#isOutageTold = true;
+    this.#isOpen = false;
+    this.#wake.abort();
     // What is still unanswered goes with the connection, instead of piling up.
-    if (redis.status === "ready") redis.disconnect(true);
+    if (this.redis.status === "ready") this.redis.disconnect(true);
   }
 
-  async function keepBeating(): Promise<void> {
-    while (!ending.signal.aborted) {
-      nextBeat = new AbortController();
-      if (redis.status === "ready") await beat().catch(goAway);
-      const pause = isUp ? BEAT_MS : RETRY_MS;
-      await clock.sleep(pause, AbortSignal.any([nextBeat.signal, ending.signal]));
+  async #keepBeating(): Promise<void> {
+    while (!this.#ending.signal.aborted) {
+      const wasOpen = this.#isOpen;
+      this.#wake = new AbortController();
+      const woken = AbortSignal.any([this.#wake.signal, this.#ending.signal]);
+      await this.#options.clock.sleep(wasOpen ? BEAT_MS : this.#retryMs, woken);
+      const hasJustGone = wasOpen && !this.#isOpen;
+      if (this.redis.status !== "ready" || hasJustGone || this.#ending.signal.aborted) continue;
+      await this.#beat().catch((error: unknown) => this.#goAway(error));
     }
   }
 
-  async function beat(): Promise<void> {
-    const isKnown = await inTime(beats.beat(redis), ANSWER_MS_MAX, clock);
-    if (isUp && isKnown) return;
+  async #beat(): Promise<void> {
+    const { beats, clock, logger } = this.#options;
+    const isKnown = await inTime(beats.beat(this.redis), ANSWER_MS_MAX, clock);
+    if (this.#isOpen && isKnown) return;
     // From here on every change is told, so that none falls between what is rejoined with and what follows.
-    isUp = true;
-    await inTime(beats.rejoin(redis), REJOIN_MS_MAX, clock);
-    if (isOutageTold && isUp) {
-      isOutageTold = false;
+    this.#isOpen = true;
+    await inTime(beats.rejoin(this.redis), REJOIN_MS_MAX, clock);
+    if (this.#isOutageTold && this.#isOpen) {
+      this.#isOutageTold = false;
+      this.#upSinceMs = clock.nowMs();
       logger.warn({}, "Redis is back: limits hold across all nodes again");
     }
-    started.abort();
-  }
-
-  async function close(): Promise<void> {
-    if (ending.signal.aborted) return;
-    ending.abort();
-    await beating;
-    if (redis.status === "ready") await inTime(beats.leave(redis), ANSWER_MS_MAX, clock).catch(() => {});
-    redis.disconnect();
+    this.#started.abort();
   }
 }
 
@@ -137,8 +168,9 @@ function connect(url: string): Redis {
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
     maxRetriesPerRequest: 0,
-    // What callers ask in one turn travels together.
-    enableAutoPipelining: true,
+    // Its automatic pipelines throw, where nobody can catch it, when a connection ends in the middle of one. Without them
+    // questions of one turn travel together all the same.
+    enableAutoPipelining: false,
     retryStrategy: (times) => Math.min(times * 100, RECONNECT_MS_MAX),
   });
 }

@@ -8,7 +8,7 @@ import { type Logger, silentLogger } from "../../../src/model/logger.ts";
 import { type CounterName, type Metrics, noMetrics } from "../../../src/model/metrics.ts";
 import { SyncError } from "../../../src/model/sync-error.ts";
 
-export const clock: Clock = {
+const clock: Clock = {
   nowMs: Date.now,
   sleep: (ms, signal) => delay(ms, undefined, { signal }).catch(() => {}),
 };
@@ -19,7 +19,7 @@ export const hasty: Clock = {
   sleep: (ms, signal) => delay(ms === 10_000 ? 10 : ms, undefined, { signal }).catch(() => {}),
 };
 
-export const noLimits: LimitSettings = {
+const noLimits: LimitSettings = {
   limitWindowSeconds: 60,
   limitRequestsPerPrincipal: 0,
   limitRequestsPerDevice: 0,
