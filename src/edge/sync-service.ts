@@ -42,8 +42,6 @@ export function createSyncService({
       const call = callOf(context);
       const asked = pullRequestFrom(request, codec);
       const slot = await limiter.openStream(call);
-      // Of a stream nobody reads to its end, only the signal tells.
-      context.signal.addEventListener("abort", slot.release);
       try {
         for await (const { bytes } of pull.pullChanges(principalOf(context), asked, context.signal)) {
           meterSent(call, bytes.length, limiter);

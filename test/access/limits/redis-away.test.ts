@@ -149,6 +149,23 @@ test("limits: streams opened and closed while Redis was away → counted right w
   expect((await refusalOf(other.openStream(ana)))?.details.metadata).toMatchObject({ limit: "open_streams" });
 });
 
+test("limits: streams end while Redis is frozen, which then still has them → they no longer count", async () => {
+  const redis = await startRedis();
+  const settings = { streamsPerPrincipalMax: 2 };
+  const node = await limiterOf({ settings, redisUrl: redis.url });
+  const other = await limiterOf({ settings, redisUrl: redis.url });
+  const ana = callerOf("ana");
+  const held = [await node.openStream(ana), await node.openStream(ana)];
+  redis.freeze();
+  await node.openStream(callerOf("ben"));
+  await isAlone(node);
+  for (const slot of held) slot.release();
+  redis.thaw();
+  await isShared(node);
+  await other.openStream(ana);
+  expect(await refusalOf(other.openStream(ana))).toBeUndefined();
+});
+
 test("limits: a node that ends, or falls silent for 45 s → its streams no longer count", async () => {
   const redis = await startRedis();
   const settings = { streamsPerPrincipalMax: 1 };
