@@ -146,8 +146,9 @@ type MetricsOptions = Pick<ServicesOptions, "config" | "logger" | "parts">;
 
 /** Counted even where nobody can look. */
 async function startMetrics({ config, logger, parts }: MetricsOptions): Promise<PrometheusMetrics> {
-  const metrics = createPrometheusMetrics();
-  if (config.metricsPort === 0) return metrics;
+  const isShown = config.metricsPort > 0;
+  const metrics = createPrometheusMetrics({ ofProcess: isShown });
+  if (!isShown) return metrics;
   const page = await openMetricsPage({
     port: config.metricsPort,
     host: config.metricsHost,

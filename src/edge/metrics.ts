@@ -22,10 +22,11 @@ const COUNTERS: Readonly<Record<CounterName, { readonly help: string; readonly l
     },
   };
 
-export function createPrometheusMetrics(): PrometheusMetrics {
+/** @param options.ofProcess adds node's own: memory, event loop, garbage collection; watching them costs a little. */
+export function createPrometheusMetrics({ ofProcess }: { ofProcess: boolean }): PrometheusMetrics {
   const registry = new Registry();
   const registers = [registry];
-  collectDefaultMetrics({ register: registry });
+  if (ofProcess) collectDefaultMetrics({ register: registry });
   const counters = new Map(
     Object.entries(COUNTERS).map(([name, { help, labels }]) => {
       const counter = new Counter({ name: `${PREFIX}${name}`, help, labelNames: [...labels], registers });

@@ -14,7 +14,7 @@ async function page(metrics: Parameters<typeof openMetricsPage>[0]["metrics"]) {
 }
 
 test("metrics: counters and gauges → on the page, as they are when it is looked at", async () => {
-  const metrics = createPrometheusMetrics();
+  const metrics = createPrometheusMetrics({ ofProcess: true });
   const { url } = await page(metrics);
   let open: number | undefined = 3;
   metrics.watch("open_things", "Things that are open.", () => open);
@@ -34,7 +34,7 @@ test("metrics: counters and gauges → on the page, as they are when it is looke
 });
 
 test("metrics: labels missing or made up → counted nonetheless, nothing is thrown or added", async () => {
-  const metrics = createPrometheusMetrics();
+  const metrics = createPrometheusMetrics({ ofProcess: true });
   metrics.count("limited_total");
   metrics.count("limited_total", { limit: "x", principal: "ana" });
   metrics.count("limiter_fallbacks_total", { principal: "ana" });
@@ -45,7 +45,10 @@ test("metrics: labels missing or made up → counted nonetheless, nothing is thr
 });
 
 test("metrics: two servers in one process → each counts for itself", async () => {
-  const [one, other] = [createPrometheusMetrics(), createPrometheusMetrics()];
+  const [one, other] = [
+    createPrometheusMetrics({ ofProcess: true }),
+    createPrometheusMetrics({ ofProcess: true }),
+  ];
   one.count("limiter_fallbacks_total");
   expect(await one.page()).toContain("tidemark_limiter_fallbacks_total 1\n");
   expect(await other.page()).toContain("tidemark_limiter_fallbacks_total 0\n");

@@ -8,7 +8,7 @@ import type { Tidemark } from "../../src/main.ts";
 import { choosePort } from "../../src/mongo/embedded/port.ts";
 import { keptLog } from "../support/log-lines.ts";
 import { type TestDatabase, testDatabase } from "../support/mongo.ts";
-import { startRedis } from "../support/redis.ts";
+import { startRedis, type TestRedis } from "../support/redis.ts";
 import { asPrincipal, spawnServer, startServer, syncClient } from "../support/server.ts";
 import { waitFor } from "../support/wait-for.ts";
 
@@ -95,6 +95,28 @@ test("limits: a node is killed with streams open → they count until it has bee
     await redis.client.zincrby(nodes, -46_000, String(node));
   }
   expect(await pullAs(survivor.url, "ana")).toBeUndefined();
+});
+
+test.each([
+  ["there", async () => {}],
+  ["frozen", async (redis: TestRedis) => redis.freeze()],
+])("limits: a server whose Redis is %s is told to stop → it exits with 0", async (_, disturb) => {
+  const on = await database();
+  const redis = await startRedis();
+  const port = await choosePort(undefined);
+  const server = await spawnServer(on, {
+    REDIS_URL: redis.url,
+    METRICS_PORT: String(port),
+    DRAIN_SECONDS: "1",
+    LOG_LEVEL: "silent",
+  });
+  onTestFinished(() => server.kill());
+  expect(await server.ready()).toBe(true);
+  await followAs(server.url, "ana");
+  const page = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+  expect(page).toMatch(/^tidemark_limits_shared 1$/m);
+  await disturb(redis);
+  expect(await server.stop()).toBe(0);
 });
 
 test("limits: nothing at REDIS_URL → the server starts, with a warning", async () => {
