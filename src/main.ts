@@ -6,10 +6,13 @@ import { readTrustedProxies } from "./access/address.ts";
 import { createAuthenticator } from "./access/authenticate.ts";
 import { createClientVersions } from "./access/client-versions.ts";
 import { openKeySources } from "./access/key-sources.ts";
-import { type Config, describeConfig, packageVersion } from "./config.ts";
+import { createLimiter, type Limiter } from "./access/limits/limiter.ts";
+import { type Config, describeConfig } from "./config.ts";
 import type { TlsSettings } from "./edge/certificates.ts";
-import { createEdge } from "./edge/edge.ts";
+import { createEdge, type Edge } from "./edge/edge.ts";
 import { listenerDefaults } from "./edge/listener.ts";
+import { createPrometheusMetrics, type PrometheusMetrics } from "./edge/metrics.ts";
+import { openMetricsPage } from "./edge/metrics-page.ts";
 import { loadDescriptorSet } from "./generate/load-descriptor-set.ts";
 import { startIngest } from "./ingest/ingest.ts";
 import type { IngestStatus } from "./ingest/status.ts";
@@ -17,7 +20,6 @@ import { expireReceipts, type Ledger, openLedger } from "./ledger/ledger.ts";
 import { type Log, openLog } from "./log/log.ts";
 import type { Clock } from "./model/clock.ts";
 import type { Logger } from "./model/logger.ts";
-import { noMetrics } from "./model/metrics.ts";
 import { connectMongo } from "./mongo/connect.ts";
 import { startEmbedded } from "./mongo/embedded/start-embedded.ts";
 import { watchOrphans } from "./mongo/orphans.ts";
@@ -26,6 +28,7 @@ import { createPull } from "./pull/pull.ts";
 import { createPastReceipts } from "./push/past-receipts.ts";
 import { createPush, PUSH_SESSIONS } from "./push/push.ts";
 import { readSchema, type Schema } from "./schema/schema.ts";
+import { packageVersion } from "./settings/package.ts";
 
 export interface StartOptions {
   readonly logger: Logger;
@@ -95,6 +98,8 @@ export async function startTidemark(config: Config, options: StartOptions): Prom
   const keys = await openKeySources({ ...config, clock, logger });
   const parts = createParts(logger, clock);
   parts.add("keys of tokens", () => keys.close());
+  // Counted even where nobody can look.
+  const metrics = createPrometheusMetrics({ ofProcess: config.metricsPort > 0 });
   let waitingFor: readonly string[] = ["the database"];
   const edge = createEdge({
     clock,
@@ -113,7 +118,7 @@ export async function startTidemark(config: Config, options: StartOptions): Prom
       upgradeUrls: config.upgradeUrls,
     }),
     featureFlags: config.featureFlags,
-    metrics: noMetrics,
+    metrics,
     waitingFor: () => waitingFor,
   });
   let ended: Promise<void> | undefined;
@@ -123,9 +128,11 @@ export async function startTidemark(config: Config, options: StartOptions): Prom
   };
   try {
     const url = urlOf(config, await edge.listen(config.port, config.host));
+    if (config.metricsPort > 0) await showMetrics({ config, logger, parts, metrics });
     const { client, uri, lost } = await openDatabase(config, options, parts);
     await options.prepareSource?.(client.db(config.mongodbDb));
     signal?.throwIfAborted();
+    const limiter = await startLimiter({ config, clock, logger, metrics, parts });
     waitingFor = ["the change log"];
     const { log, ingest, ...served } = await startServices({ config, schema, client, clock, logger, parts });
     // Until then the log may still hold, readable, what this schema hides; or this schema show what the log's hides.
@@ -133,7 +140,8 @@ export async function startTidemark(config: Config, options: StartOptions): Prom
     while (!isKnown() && !signal?.aborted) await clock.sleep(SCHEMA_POLL_MS, signal);
     signal?.throwIfAborted();
     const authenticate = createAuthenticator({ ...config, schema, clock, keySources: keys.sources });
-    edge.open({ schema, authenticate, ...served });
+    edge.open({ schema, authenticate, limiter, ...served });
+    watchServer(metrics, { edge, limiter, status: ingest.status });
     waitingFor = [];
     logger.info({ url }, "serving");
     return {
@@ -148,6 +156,54 @@ export async function startTidemark(config: Config, options: StartOptions): Prom
     await end();
     throw error;
   }
+}
+
+type MetricsOptions = Pick<ServicesOptions, "config" | "logger" | "parts"> & {
+  readonly metrics: PrometheusMetrics;
+};
+
+async function showMetrics({ config, logger, parts, metrics }: MetricsOptions): Promise<void> {
+  const { metricsPort: port, metricsHost: host } = config;
+  const page = await openMetricsPage({ port, host, metrics, logger });
+  parts.add("metrics page", () => page.close());
+}
+
+type LimiterOptions = Omit<ServicesOptions, "schema" | "client"> & { readonly metrics: PrometheusMetrics };
+
+async function startLimiter({ config, clock, logger, metrics, parts }: LimiterOptions): Promise<Limiter> {
+  const limiter = await createLimiter({
+    settings: config,
+    redisUrl: config.redisUrl,
+    keyPrefix: `tidemark:${config.tidemarkDb}`,
+    clock,
+    logger,
+    metrics,
+  });
+  parts.add("limiter", () => limiter.close());
+  return limiter;
+}
+
+interface Watched {
+  readonly edge: Edge;
+  readonly limiter: Limiter;
+  readonly status: () => IngestStatus;
+}
+
+function watchServer(metrics: PrometheusMetrics, { edge, limiter, status }: Watched): void {
+  const flag = (is: boolean) => (is ? 1 : 0);
+  metrics.watch("open_streams", "Streams of PullChanges open on this node.", () => limiter.openStreams);
+  metrics.watch("http2_sessions", "HTTP/2 sessions open on this node.", () => edge.sessions);
+  metrics.watch("limits_shared", "1 while limits hold across all nodes.", () => flag(limiter.isShared));
+  metrics.watch("ingest_leading", "1 on the node that ingests.", () => flag(status().role === "LEADING"));
+  metrics.watch("log_settled", "1 while the log equals the source.", () => flag(status().settled));
+  metrics.watch("log_head", "The highest seq readers may see, as this node knows.", () => status().head);
+  metrics.watch(
+    "log_clock_seconds",
+    "The time of the source at which the log stands.",
+    () => status().clockSeconds,
+  );
+  metrics.watch("loads", "Collections that are loading or wait to be.", () => status().loads.length);
+  metrics.watch("quarantined_documents", "Documents that can't be encoded.", () => status().quarantined);
 }
 
 interface ServicesOptions {

@@ -2,14 +2,8 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import {
-  ConfigError,
-  describeConfig,
-  type Environment,
-  packageVersion,
-  readConfig,
-  settingsTable,
-} from "../src/config.ts";
+import { ConfigError, describeConfig, type Environment, readConfig, settingsTable } from "../src/config.ts";
+import { packageVersion } from "../src/settings/package.ts";
 
 const SECRET = "0123456789abcdef0123456789abcdef";
 const production: Environment = {
@@ -133,6 +127,15 @@ test.each<[string, Environment, string]>([
   ["dev mode in production", { TIDEMARK_DEV: "1", NODE_ENV: "production" }, "TIDEMARK_DEV"],
   ["a port too high", { PORT: "65536" }, "PORT"],
   ["a negative port", { PORT: "-1" }, "PORT"],
+  ["a Redis without a scheme", { REDIS_URL: "redis.example:6379" }, "REDIS_URL"],
+  ["a Redis without a host", { REDIS_URL: "redis://" }, "REDIS_URL"],
+  ["a Redis at no port", { REDIS_URL: "redis://redis.example:66666" }, "REDIS_URL"],
+  ["a Redis database that is no number", { REDIS_URL: "redis://redis.example/limits" }, "REDIS_URL"],
+  ["a Redis password that can't be decoded", { REDIS_URL: "redis://:%zz@redis.example" }, "REDIS_URL"],
+  ["another kind of address for Redis", { REDIS_URL: "https://redis.example" }, "REDIS_URL"],
+  ["a limit below none", { LIMIT_REQUESTS_PER_DEVICE: "-1" }, "LIMIT_REQUESTS_PER_DEVICE"],
+  ["a limit of a fraction", { LIMIT_MEGABYTES_PER_ADDRESS: "0.5" }, "LIMIT_MEGABYTES_PER_ADDRESS"],
+  ["a window of no time", { LIMIT_WINDOW_SECONDS: "0" }, "LIMIT_WINDOW_SECONDS"],
   ["an origin with a path", { CORS_ORIGINS: "https://a.example/x" }, "CORS_ORIGINS"],
   ["a certificate without its key", { TLS_CERT_FILE: "cert.pem" }, "TLS_KEY_FILE"],
   ["a key without its certificate", { TLS_KEY_FILE: "key.pem" }, "TLS_CERT_FILE"],
@@ -178,6 +181,33 @@ test.each<Environment>([
     deviceClaim: undefined,
   });
   expect(config.tokenAlgorithms).not.toContain("none");
+});
+
+test.each([
+  "redis://redis.example",
+  "rediss://user:p%40ss@redis.example:6380/3",
+  "redis://[::1]:6379/0?family=6",
+])("config: REDIS_URL=%s → taken, and a secret", (url) => {
+  const config = readConfig({ ...production, REDIS_URL: url });
+  expect(config.redisUrl).toBe(url);
+  expect(describeConfig(config)).toMatchObject({ REDIS_URL: "(set)" });
+  expect(faultsOf({ ...production, REDIS_URL: "redis://:hunter2@" }).join()).not.toContain("hunter2");
+});
+
+test("config: limits → on in production, off in dev mode unless set", () => {
+  expect(readConfig(production)).toMatchObject({
+    limitRequestsPerPrincipal: 3_000,
+    streamsPerAddressMax: 5_000,
+  });
+  const dev = readConfig({ TIDEMARK_DEV: "1", LIMIT_MUTATIONS_PER_DEVICE: "7" });
+  const limits = Object.entries(dev).filter(([name]) => /^limit.*Per|^streamsPer/.test(name));
+  expect(limits).toHaveLength(15);
+  for (const [name, value] of limits) {
+    expect([name, value]).toEqual([
+      name,
+      name === "limitMutationsPerDevice" ? 7 : name === "streamsPerNodeMax" ? 20_000 : 0,
+    ]);
+  }
 });
 
 test("config: dev mode with a token key, and origins → as set", () => {

@@ -15,7 +15,7 @@ import {
 } from "#gen/tidemark/v1/pull_changes_pb.js";
 import { RecordSchema } from "#gen/tidemark/v1/record_pb.js";
 import { SyncService } from "#gen/tidemark/v1/sync_service_pb.js";
-import { packageVersion } from "../config.ts";
+import { packageVersion } from "../settings/package.ts";
 import { type Arguments, type Command, type Terminal, textOption, UsageError } from "./command.ts";
 import { PullPrinter } from "./pull-printer.ts";
 import { type RecordReader, readServerTypes } from "./server-types.ts";

@@ -34,6 +34,8 @@ export interface Call {
   principal: Principal | undefined;
   /** How it ended; undefined while it goes on, and when the client went away. */
   outcome: Code | "ok" | undefined;
+  /** Received or sent, and not yet charged to its caller's limits. */
+  owedBytes: number;
   /** Of a pull: what was sent. */
   frames: number;
   bytes: number;
@@ -64,6 +66,7 @@ export function createCall(path: string, request: HttpRequest, options: CallOpti
     isRead: false,
     principal: undefined,
     outcome: undefined,
+    owedBytes: 0,
     frames: 0,
     bytes: 0,
   };

@@ -14,6 +14,7 @@ import { connectErrorOf, DEPRECATION_HEADER } from "./errors.ts";
 import { shuttingDown } from "./gate.ts";
 import { headFault } from "./head-limits.ts";
 import { createListener, type HttpRequest, type HttpResponse, type ListenerLimits } from "./listener.ts";
+import { settleBytes } from "./metering.ts";
 import { createPages } from "./pages.ts";
 import { type Exchange, refuse } from "./refuse.ts";
 import { createRouter, type EdgeParts, REQUEST_BYTES_MAX } from "./router.ts";
@@ -42,6 +43,8 @@ export interface EdgeOptions {
 }
 
 export interface Edge {
+  /** HTTP/2 sessions open now. */
+  readonly sessions: number;
   /** Begins to accept; until `open`, calls get UNAVAILABLE. Resolves with the port. */
   listen(port: number, host: string): Promise<number>;
   open(parts: EdgeParts): void;
@@ -68,6 +71,9 @@ export function createEdge(options: EdgeOptions): Edge {
   let opened: { readonly rpc: Rpc; readonly parts: EdgeParts } | undefined;
   let closing: Promise<void> | undefined;
   return {
+    get sessions() {
+      return listener.sessionCount();
+    },
     listen: (port, host) => listener.listen(port, host),
     open(parts) {
       const facts = { ...options, oldestClients: clientVersions.oldest, requestBytesMax: REQUEST_BYTES_MAX };
@@ -112,7 +118,10 @@ export function createEdge(options: EdgeOptions): Edge {
 
   function answerCall(exchange: Exchange): void {
     const { call, response } = exchange;
-    response.once("close", () => logCall(call, clock.nowMs()));
+    response.once("close", () => {
+      if (opened) settleBytes(call, opened.parts.limiter);
+      logCall(call, clock.nowMs());
+    });
     if (opened === undefined) refuse(exchange, connectErrorOf(starting()));
     else void opened.rpc.handle(exchange);
   }

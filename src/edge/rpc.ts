@@ -11,6 +11,7 @@ import { dropEndlessDeadline, unreadable } from "./before-connect.ts";
 import { contextValuesOf } from "./call.ts";
 import { connectErrorOf } from "./errors.ts";
 import type { HttpRequest, HttpResponse } from "./listener.ts";
+import { meterReceived } from "./metering.ts";
 import { type Exchange, refuse } from "./refuse.ts";
 import { sendText } from "./send.ts";
 
@@ -72,7 +73,9 @@ export function createRpc({ router, clock, requestTimeoutMs }: RpcOptions): Rpc 
 }
 
 function universalRequest({ request, response, call }: Exchange) {
-  return universalRequestFromNodeRequest(request, response, undefined, contextValuesOf(call));
+  const universal = universalRequestFromNodeRequest(request, response, undefined, contextValuesOf(call));
+  // It is no message read by somebody before, which the type allows for.
+  return { ...universal, body: meterReceived(universal.body as AsyncIterable<Uint8Array>, call) };
 }
 
 /** Connect refuses what it can't negotiate without a word. As JSON it would pass for an error of a call. */

@@ -33,6 +33,17 @@ export const clock: Clock = {
   sleep: (ms, signal) => delay(ms, undefined, { signal }).catch(() => {}),
 };
 
+const noLimits: EdgeParts["limiter"] = {
+  openStreams: 0,
+  isShared: false,
+  arrive: async () => undefined,
+  enter: async () => {},
+  countMutations: async () => {},
+  countBytes() {},
+  openStream: async () => ({ release() {} }),
+  close: async () => {},
+};
+
 let demo: Promise<Schema> | undefined;
 
 export function demoSchema(): Promise<Schema> {
@@ -68,6 +79,7 @@ export interface Script {
   readonly push?: Partial<EdgeParts["push"]>;
   readonly receipts?: Partial<EdgeParts["receipts"]>;
   readonly authenticate?: EdgeParts["authenticate"];
+  readonly limiter?: EdgeParts["limiter"];
   readonly schema?: Schema;
   readonly limits?: Partial<ListenerLimits>;
   readonly corsOrigins?: readonly string[];
@@ -119,6 +131,7 @@ export async function scriptedParts(script: Script): Promise<EdgeParts> {
   const schema = script.schema ?? (await demoSchema());
   return {
     schema,
+    limiter: script.limiter ?? noLimits,
     authenticate:
       script.authenticate ?? createAuthenticator({ schema, devMode: true, tokenSecret: SECRET, clock }),
     pull: {

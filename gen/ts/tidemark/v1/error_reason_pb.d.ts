@@ -72,7 +72,9 @@ export enum ErrorReason {
   CLIENT_TOO_OLD = 6,
 
   /**
-   * RESOURCE_EXHAUSTED: too many calls, or too much in them; see RetryInfo.
+   * RESOURCE_EXHAUSTED: too many calls, or too much in them; see RetryInfo. ErrorInfo's metadata names the limit:
+   * `limit` (`requests`, `mutations`, `opened_streams`, `megabytes`, `open_streams`), `per` (`principal`, `device`,
+   * `address`, `node`) and `value`.
    *
    * @generated from enum value: ERROR_REASON_RATE_LIMITED = 7;
    */

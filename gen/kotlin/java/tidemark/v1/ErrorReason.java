@@ -80,7 +80,9 @@ public enum ErrorReason
   ERROR_REASON_CLIENT_TOO_OLD(6),
   /**
    * <pre>
-   * RESOURCE_EXHAUSTED: too many calls, or too much in them; see RetryInfo.
+   * RESOURCE_EXHAUSTED: too many calls, or too much in them; see RetryInfo. ErrorInfo's metadata names the limit:
+   * `limit` (`requests`, `mutations`, `opened_streams`, `megabytes`, `open_streams`), `per` (`principal`, `device`,
+   * `address`, `node`) and `value`.
    * </pre>
    *
    * <code>ERROR_REASON_RATE_LIMITED = 7;</code>
@@ -234,7 +236,9 @@ public enum ErrorReason
   public static final int ERROR_REASON_CLIENT_TOO_OLD_VALUE = 6;
   /**
    * <pre>
-   * RESOURCE_EXHAUSTED: too many calls, or too much in them; see RetryInfo.
+   * RESOURCE_EXHAUSTED: too many calls, or too much in them; see RetryInfo. ErrorInfo's metadata names the limit:
+   * `limit` (`requests`, `mutations`, `opened_streams`, `megabytes`, `open_streams`), `per` (`principal`, `device`,
+   * `address`, `node`) and `value`.
    * </pre>
    *
    * <code>ERROR_REASON_RATE_LIMITED = 7;</code>
