@@ -54,13 +54,13 @@ const denied: Readonly<Record<string, Denied>> = {
       authorization: `Bearer ${await issueToken({ secret: "x".repeat(40), principal: "eve", claims: {}, ttlSeconds: 60, nowMs: Date.now() })}`,
       "tidemark-client": "ios/1.0; device=d1",
     }),
-    told: { reason: "TOKEN_INVALID", device: "d1" },
+    told: { reason: "TOKEN_INVALID", device: "d1", fault: "signature" },
   },
   "a token that has expired": {
     headers: async () => ({
       authorization: `Bearer ${await issueToken({ secret: SECRET, principal: "eve", claims: {}, ttlSeconds: 60, nowMs: Date.now() - 3_600_000 })}`,
     }),
-    told: { reason: "TOKEN_EXPIRED" },
+    told: { reason: "TOKEN_EXPIRED", fault: "expired" },
   },
   "no token where one is needed": {
     script: { authenticate: () => Promise.reject(new SyncError("TOKEN_MISSING", "send a token")) },

@@ -145,6 +145,11 @@ describe("demo: who may write what", () => {
       { by: "dora", collection: "lists", create: { name: "Crew", teamId: "harbour" } },
     ],
     [
+      "anybody, a todo of their own on a foreign team's list",
+      "REJECTED FORBIDDEN",
+      { by: "ana", collection: "todos", create: { title: "x", ownerId: "ana", teamId: "garden" } },
+    ],
+    [
       "anybody, a list of their own",
       "APPLIED",
       { by: "dora", collection: "lists", create: { name: "Mine", ownerId: "dora" } },

@@ -52,7 +52,7 @@ test("audit: a foreign record, a read-only collection, a foreign pull, a bad tok
     { ...denied, collection: "todos", recordId: "t1" },
     { ...denied, collection: "cities", recordId: "c1" },
     { ...denied, ...nobody, collection: "todos" },
-    { ...denied, ...nobody, reason: "TOKEN_INVALID" },
+    { ...denied, ...nobody, reason: "TOKEN_INVALID", fault: "unknown_key" },
   ]);
   expect(JSON.stringify(lines)).not.toContain("value");
 });
