@@ -109,6 +109,29 @@ test("schema: grants of a rule nobody remembers, or of a collection gone → voi
   expect(voidGrants({ present, schema: after, shown: new Map() }).sort()).toEqual(["counters", "members"]);
 });
 
+test("schema: values were put into scopes in another way before → every collection withheld, every grant void", async () => {
+  const now = await base;
+  const earlier = [...now.collections.values()].map((one) => ({ one, fingerprint: `before ${one.name}` }));
+  const shown = new Map(
+    earlier.map(({ one, fingerprint }) => {
+      const { fields, scopes } = shownBy(one);
+      const plain = scopes.map((text) => JSON.stringify((JSON.parse(text) as unknown[]).slice(1)));
+      return [fingerprint, { fields, scopes: plain, grant: undefined }] as const;
+    }),
+  );
+  const present = [...planned(now, []).values()].map((state) => ({
+    ...state,
+    fingerprint: `before ${state.name}`,
+    load: undefined,
+  }));
+  const states = [...planCollections({ present, schema: now, shown, loadNumber: 7 }).values()];
+  expect(states.map(({ oldestReadable, load }) => [oldestReadable, load?.reason])).toEqual(
+    states.map(() => [2, "schema"]),
+  );
+  expect(states).toHaveLength(3);
+  expect(voidGrants({ present, schema: now, shown })).toContain("members");
+});
+
 test("schema: what an earlier schema showed is not known → withheld", async () => {
   const before = await base;
   const after = await testSchema({ todoFields: `${TODO_FIELDS} string notes = 11;` });
