@@ -25,6 +25,19 @@ export interface Item {
 const SOURCE = "bench";
 const LOG = "bench_tidemark";
 const SECRET = "a secret for this bench alone, 32+ bytes";
+/** One principal measures here what thousands would do. */
+const NO_LIMITS = {
+  ...Object.fromEntries(
+    ["PRINCIPAL", "DEVICE", "ADDRESS"].flatMap((per) => [
+      [`LIMIT_REQUESTS_PER_${per}`, "0"],
+      [`LIMIT_MUTATIONS_PER_${per}`, "0"],
+      [`LIMIT_OPENED_STREAMS_PER_${per}`, "0"],
+      [`LIMIT_MEGABYTES_PER_${per}`, "0"],
+    ]),
+  ),
+  STREAMS_PER_PRINCIPAL_MAX: "0",
+  STREAMS_PER_ADDRESS_MAX: "0",
+};
 const POLL_MS = 5;
 const READY_WAIT_MS = 120_000;
 
@@ -110,6 +123,7 @@ export class Bench {
         TIDEMARK_DB: LOG,
         TIDEMARK_SCHEMA: schema,
         TIDEMARK_TOKEN_SECRET: SECRET,
+        ...NO_LIMITS,
         LOG_LEVEL: "error",
       },
       stdio: ["ignore", "inherit", "inherit"],

@@ -5,20 +5,25 @@ import { parentPort, workerData } from "node:worker_threads";
 
 export interface PullerData {
   readonly url: string;
-  readonly token: string;
-  readonly streams: number;
+  /** One stream each. */
+  readonly tokens: readonly string[];
+  readonly collection: string;
   readonly mode: "CATCH_UP" | "FOLLOW";
 }
 
-/** To the bench: streams are open and at a checkpoint; a catch-up has ended; changes have arrived. */
+/**
+ * To the bench: streams are open and at a checkpoint; all have had as many removes as they had records, and a checkpoint
+ * after that; a catch-up has ended; changes have arrived.
+ */
 export type PullerMessage =
   | { readonly kind: "following" }
+  | { readonly kind: "emptied"; readonly atMs: number }
   | { readonly kind: "done"; readonly ms: number; readonly changes: number; readonly bytes: number }
   | { readonly kind: "seen"; readonly counts: readonly number[]; readonly atMs: number };
 
 const WINDOW_BYTES = 16 << 20;
 const COUNT_FIELD = 7;
-const { url, token, streams, mode } = workerData as PullerData;
+const { url, tokens, collection, mode } = workerData as PullerData;
 
 /** Cuts a byte stream into enveloped messages. */
 class Envelopes {
@@ -44,9 +49,11 @@ class Envelopes {
 const session = http2.connect(url, { settings: { initialWindowSize: WINDOW_BYTES } });
 session.on("connect", () => session.setLocalWindowSize(WINDOW_BYTES * 4));
 let following = 0;
-for (let i = 0; i < streams; i++) pull();
+let emptied = 0;
+for (const token of tokens) pull(token);
 
-function pull(): void {
+function pull(token: string): void {
+  let held = 0;
   const startMs = performance.now();
   let bytes = 0;
   let changes = 0;
@@ -66,12 +73,16 @@ function pull(): void {
       eachField(payload, (no, change) => {
         if (no !== 1) return;
         changes++;
+        held += isRemove(change) ? -1 : 1;
         if (atCheckpoint) counts.push(countOf(change));
       });
-      if (counts.length) post({ kind: "seen", counts, atMs: performance.timeOrigin + performance.now() });
+      if (counts.length) post({ kind: "seen", counts, atMs: nowMs() });
     } else if (field === 4 && !atCheckpoint) {
       atCheckpoint = true;
-      if (mode === "FOLLOW" && ++following === streams) post({ kind: "following" });
+      if (mode === "FOLLOW" && ++following === tokens.length) post({ kind: "following" });
+    } else if (field === 4 && held === 0 && changes > 0) {
+      held = Number.NaN;
+      if (++emptied === tokens.length) post({ kind: "emptied", atMs: nowMs() });
     }
   });
   stream.on("data", (chunk: Buffer) => {
@@ -87,13 +98,17 @@ function pull(): void {
   });
 }
 
+function nowMs(): number {
+  return performance.timeOrigin + performance.now();
+}
+
 function post(message: PullerMessage): void {
   parentPort?.postMessage(message);
 }
 
-/** PullChangesRequest: selections [{collection: "items"}], mode, heartbeat default. */
+/** PullChangesRequest: selections [{collection}], mode, heartbeat default. */
 function request(): Buffer {
-  const name = Buffer.from("items");
+  const name = Buffer.from(collection);
   const selection = Buffer.concat([Buffer.from([0x0a, name.length]), name]);
   return Buffer.concat([
     Buffer.from([0x0a, selection.length]),
@@ -134,6 +149,15 @@ function firstField(bytes: Buffer): [no: number, payload: Buffer] {
   const [tag, next] = varint(bytes, 0);
   const [length, after] = varint(bytes, next);
   return [tag >>> 3, bytes.subarray(after, after + length)];
+}
+
+/** Of Change.remove. */
+function isRemove(change: Buffer): boolean {
+  let found = false;
+  eachField(change, (no) => {
+    if (no === 5) found = true;
+  });
+  return found;
 }
 
 /** The item's `count` in Change.put.record.proto; NaN if it isn't there. */

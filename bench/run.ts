@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { Bench } from "./bench.ts";
 import type { Measured, Row } from "./row.ts";
+import { access } from "./rows/access.ts";
 import { catchUp } from "./rows/catch-up.ts";
 import { live } from "./rows/live.ts";
 import { load } from "./rows/load.ts";
@@ -14,7 +15,7 @@ import { pushOverGrpc } from "./rows/push-grpc.ts";
 import { tail } from "./rows/tail.ts";
 import { markdownTable } from "./table.ts";
 
-const ROWS: readonly Row[] = [load, catchUp, tail, live, push, pushOverGrpc];
+const ROWS: readonly Row[] = [load, catchUp, tail, live, push, pushOverGrpc, access];
 const README = join(import.meta.dirname, "README.md");
 const MARKS = /(<!-- table -->\n)[\s\S]*(<!-- \/table -->)/;
 

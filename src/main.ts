@@ -2,10 +2,17 @@
 // reverse. Real time enters here. Any number of nodes may run on one deployment.
 import { hostname } from "node:os";
 import type { Db, MongoClient } from "mongodb";
+import { readTrustedProxies } from "./access/address.ts";
 import { createAuthenticator } from "./access/authenticate.ts";
-import { type Config, describeConfig, packageVersion } from "./config.ts";
-import { createEdge } from "./edge/edge.ts";
+import { createClientVersions } from "./access/client-versions.ts";
+import { openKeySources } from "./access/key-sources.ts";
+import { createLimiter, type Limiter } from "./access/limits/limiter.ts";
+import { type Config, describeConfig } from "./config.ts";
+import type { TlsSettings } from "./edge/certificates.ts";
+import { createEdge, type Edge } from "./edge/edge.ts";
 import { listenerDefaults } from "./edge/listener.ts";
+import { createPrometheusMetrics, type PrometheusMetrics } from "./edge/metrics.ts";
+import { openMetricsPage } from "./edge/metrics-page.ts";
 import { loadDescriptorSet } from "./generate/load-descriptor-set.ts";
 import { startIngest } from "./ingest/ingest.ts";
 import type { IngestStatus } from "./ingest/status.ts";
@@ -21,6 +28,7 @@ import { createPull } from "./pull/pull.ts";
 import { createPastReceipts } from "./push/past-receipts.ts";
 import { createPush, PUSH_SESSIONS } from "./push/push.ts";
 import { readSchema, type Schema } from "./schema/schema.ts";
+import { packageVersion } from "./settings/package.ts";
 
 export interface StartOptions {
   readonly logger: Logger;
@@ -79,13 +87,19 @@ export const realClock: Clock = {
 
 /**
  * Resolves when clients are served. It listens long before, and answers by `/readyz` what it waits for.
- * @throws CompileError or SchemaError, with all faults, before anything is touched; EADDRINUSE; what the database says;
+ * @throws CompileError, SchemaError, KeySetError or CertificateError, with all faults, before anything is touched;
+ *   EADDRINUSE; what the database says;
  *   the signal's reason. What was started by then is ended.
  */
 export async function startTidemark(config: Config, options: StartOptions): Promise<Tidemark> {
   const { logger, clock = realClock, signal } = options;
   logger.info(describeConfig(config), "starting");
   const schema = readSchema(await loadDescriptorSet(config.schema, signal));
+  const keys = await openKeySources({ ...config, clock, logger });
+  const parts = createParts(logger, clock);
+  parts.add("keys of tokens", () => keys.close());
+  // Counted even where nobody can look.
+  const metrics = createPrometheusMetrics({ ofProcess: config.metricsPort > 0 });
   let waitingFor: readonly string[] = ["the database"];
   const edge = createEdge({
     clock,
@@ -96,25 +110,38 @@ export async function startTidemark(config: Config, options: StartOptions): Prom
     mutationBytesMax: config.mutationBytesMax,
     corsOrigins: config.corsOrigins,
     limits: { ...listenerDefaults, connectionsMax: config.connectionsMax },
+    tls: tlsOf(config),
+    trustedProxies: readTrustedProxies(config.trustedProxies),
+    clientVersions: createClientVersions({
+      oldest: config.oldestClients,
+      deprecated: config.deprecatedClients,
+      upgradeUrls: config.upgradeUrls,
+    }),
+    featureFlags: config.featureFlags,
+    metrics,
     waitingFor: () => waitingFor,
   });
-  const parts = createParts(logger, clock);
   let ended: Promise<void> | undefined;
   const end = () => {
     ended ??= edge.close(config.drainSeconds * 1_000).then(() => parts.end());
     return ended;
   };
   try {
-    const url = urlOf(config.host, await edge.listen(config.port, config.host));
+    const url = urlOf(config, await edge.listen(config.port, config.host));
+    if (config.metricsPort > 0) await showMetrics({ config, logger, parts, metrics });
     const { client, uri, lost } = await openDatabase(config, options, parts);
     await options.prepareSource?.(client.db(config.mongodbDb));
     signal?.throwIfAborted();
+    const limiter = await startLimiter({ config, clock, logger, metrics, parts });
     waitingFor = ["the change log"];
     const { log, ingest, ...served } = await startServices({ config, schema, client, clock, logger, parts });
-    // Until then the log may still hold, readable, what this schema hides.
-    while (!ingest.status().isSchemaKnown && !signal?.aborted) await clock.sleep(SCHEMA_POLL_MS, signal);
+    // Until then the log may still hold, readable, what this schema hides; or this schema show what the log's hides.
+    const isKnown = () => ingest.status().isSchemaKnown && served.pull.isInformed;
+    while (!isKnown() && !signal?.aborted) await clock.sleep(SCHEMA_POLL_MS, signal);
     signal?.throwIfAborted();
-    edge.open({ schema, authenticate: createAuthenticator({ ...config, schema, clock }), ...served });
+    const authenticate = createAuthenticator({ ...config, schema, clock, keySources: keys.sources });
+    edge.open({ schema, authenticate, limiter, ...served });
+    watchServer(metrics, { edge, limiter, status: ingest.status });
     waitingFor = [];
     logger.info({ url }, "serving");
     return {
@@ -129,6 +156,54 @@ export async function startTidemark(config: Config, options: StartOptions): Prom
     await end();
     throw error;
   }
+}
+
+type MetricsOptions = Pick<ServicesOptions, "config" | "logger" | "parts"> & {
+  readonly metrics: PrometheusMetrics;
+};
+
+async function showMetrics({ config, logger, parts, metrics }: MetricsOptions): Promise<void> {
+  const { metricsPort: port, metricsHost: host } = config;
+  const page = await openMetricsPage({ port, host, metrics, logger });
+  parts.add("metrics page", () => page.close());
+}
+
+type LimiterOptions = Omit<ServicesOptions, "schema" | "client"> & { readonly metrics: PrometheusMetrics };
+
+async function startLimiter({ config, clock, logger, metrics, parts }: LimiterOptions): Promise<Limiter> {
+  const limiter = await createLimiter({
+    settings: config,
+    redisUrl: config.redisUrl,
+    keyPrefix: `tidemark:${config.tidemarkDb}`,
+    clock,
+    logger,
+    metrics,
+  });
+  parts.add("limiter", () => limiter.close());
+  return limiter;
+}
+
+interface Watched {
+  readonly edge: Edge;
+  readonly limiter: Limiter;
+  readonly status: () => IngestStatus;
+}
+
+function watchServer(metrics: PrometheusMetrics, { edge, limiter, status }: Watched): void {
+  const flag = (is: boolean) => (is ? 1 : 0);
+  metrics.watch("open_streams", "Streams of PullChanges open on this node.", () => limiter.openStreams);
+  metrics.watch("http2_sessions", "HTTP/2 sessions open on this node.", () => edge.sessions);
+  metrics.watch("limits_shared", "1 while limits hold across all nodes.", () => flag(limiter.isShared));
+  metrics.watch("ingest_leading", "1 on the node that ingests.", () => flag(status().role === "LEADING"));
+  metrics.watch("log_settled", "1 while the log equals the source.", () => flag(status().settled));
+  metrics.watch("log_head", "The highest seq readers may see, as this node knows.", () => status().head);
+  metrics.watch(
+    "log_clock_seconds",
+    "The time of the source at which the log stands.",
+    () => status().clockSeconds,
+  );
+  metrics.watch("loads", "Collections that are loading or wait to be.", () => status().loads.length);
+  metrics.watch("quarantined_documents", "Documents that can't be encoded.", () => status().quarantined);
 }
 
 interface ServicesOptions {
@@ -163,6 +238,7 @@ async function startServices({ config, schema, client, clock, logger, parts }: S
   parts.add("ingest", () => ingest.close());
   parts.add("upkeep", startUpkeep({ ledger, clock, logger }));
   const sessions = await startSessions({ client, log, clock, config, parts });
+  const { isPresent } = pull;
   const push = createPush({
     client,
     sourceDb,
@@ -173,9 +249,10 @@ async function startServices({ config, schema, client, clock, logger, parts }: S
     logger,
     sessions,
     mutationBytesMax: config.mutationBytesMax,
+    isPresent,
   });
   parts.add("push", () => push.close());
-  const receipts = createPastReceipts({ client, sourceDb, log, ledger, schema });
+  const receipts = createPastReceipts({ client, sourceDb, log, ledger, schema, isPresent });
   return { log, ingest, pull, push, receipts };
 }
 
@@ -270,8 +347,14 @@ function statusOf({ settled, loads }: IngestStatus): Status {
 }
 
 /** An address that stands for all of them, or for this machine, is best reached by name. */
-function urlOf(host: string, port: number): string {
+function urlOf({ host, tlsCertFile }: Config, port: number): string {
   const isLocal = ["0.0.0.0", "::", "127.0.0.1", "::1"].includes(host);
   const name = host.includes(":") ? `[${host}]` : host;
-  return `http://${isLocal ? "localhost" : name}:${port}`;
+  return `${tlsCertFile === undefined ? "http" : "https"}://${isLocal ? "localhost" : name}:${port}`;
+}
+
+function tlsOf(config: Config): TlsSettings | undefined {
+  const { tlsCertFile: certFile, tlsKeyFile: keyFile, tlsClientCaFile: clientCaFile } = config;
+  if (certFile === undefined || keyFile === undefined) return undefined;
+  return { certFile, keyFile, clientCaFile, minVersion: config.tlsMinVersion };
 }

@@ -1,6 +1,6 @@
 // How fast a client's first sync streams a collection, against the driver's own decoded drain of the same documents.
 import { measured, percentile, type Row } from "../row.ts";
-import { startPuller } from "../start-puller.ts";
+import { startPuller, streamsOf } from "../start-puller.ts";
 
 const ITEMS = 100_000;
 const ROUNDS = 5;
@@ -17,7 +17,7 @@ export const catchUp: Row = {
     const pulls: number[] = [];
     for (let round = 0; round < ROUNDS; round++) {
       drains.push(await drain(bench.items.find({}, { batchSize: 5000 })));
-      const puller = await startPuller(server, { streams: 1, mode: "CATCH_UP" });
+      const puller = await startPuller(server, { callers: streamsOf(1), mode: "CATCH_UP" });
       const { ms, changes } = await puller.done;
       await puller.stop();
       pulls.push((changes / ms) * 1000);

@@ -3,7 +3,7 @@
 import type { Bench, RunningServer } from "../bench.ts";
 import { itemId } from "../bench.ts";
 import { type Measured, measured, percentile, type Row } from "../row.ts";
-import { startPuller } from "../start-puller.ts";
+import { startPuller, streamsOf } from "../start-puller.ts";
 
 const ITEMS = 5000;
 const WRITES = 2000;
@@ -42,13 +42,17 @@ async function follow({ bench, server, streams, base }: Following): Promise<Meas
   const latencies: number[] = [];
   const rawLatencies: number[] = [];
   const allArrived = Promise.withResolvers<void>();
-  const puller = await startPuller(server, { streams, mode: "FOLLOW" }, ({ counts, atMs }) => {
-    for (const count of counts) {
-      const start = startedMs[count - base];
-      if (start !== undefined) latencies.push(atMs - start);
-    }
-    if (latencies.length >= WRITES * streams) allArrived.resolve();
-  });
+  const puller = await startPuller(
+    server,
+    { callers: streamsOf(streams), mode: "FOLLOW" },
+    ({ counts, atMs }) => {
+      for (const count of counts) {
+        const start = startedMs[count - base];
+        if (start !== undefined) latencies.push(atMs - start);
+      }
+      if (latencies.length >= WRITES * streams) allArrived.resolve();
+    },
+  );
   await puller.following;
   const watching = await watchRaw(bench, (count, atMs) => {
     const start = startedMs[count - base];

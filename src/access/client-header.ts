@@ -13,7 +13,13 @@ export interface ClientIdentity {
 
 const HEADER_LENGTH_MAX = 512;
 const agentPattern = /^([a-z0-9._-]{1,32})\s*\/\s*([a-z0-9.+_-]{1,64})$/i;
-const devicePattern = /^"?([\x21\x23-\x7e]{1,128})"?$/;
+const quoted = /^"?(.*?)"?$/;
+const devicePattern = /^[\x21\x23-\x7e]{1,128}$/;
+
+/** Whether a text can name a device. */
+export function isDevice(text: string): boolean {
+  return devicePattern.test(text);
+}
 
 /**
  * Reads the header; undefined if there is none.
@@ -32,8 +38,8 @@ function deviceIn(parameters: readonly string[]): string {
   for (const parameter of parameters) {
     const [, name = "", value = ""] = /^([^=]*)=(.*)$/.exec(parameter) ?? [];
     if (name.trim().toLowerCase() !== "device") continue;
-    const device = devicePattern.exec(value.trim())?.[1];
-    if (device === undefined) throw malformed();
+    const [, device = ""] = quoted.exec(value.trim()) ?? [];
+    if (!isDevice(device)) throw malformed();
     return device;
   }
   return "";

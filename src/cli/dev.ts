@@ -82,10 +82,10 @@ async function tellReady({ config, tidemark, terminal, asJson, isDemo }: Ready):
   const ready = JSON.stringify({ url, mongodbUri, pid: process.pid });
   await mkdir(config.dataFolder, { recursive: true });
   await writeFile(readyFile(config), `${ready}\n`, { mode: 0o600 });
-  const records = await tidemark.countEntries();
-  terminal.out.write(
-    asJson ? `${ready}\n` : whatToTry({ url, mongodbUri, isDemo, records: grouped(records) }),
-  );
+  const records = grouped(await tidemark.countEntries());
+  const { TIDEMARK_DATA, MONGODB_DB, TIDEMARK_DB } = terminal.env;
+  const settings = { TIDEMARK_DATA, MONGODB_DB, TIDEMARK_DB };
+  terminal.out.write(asJson ? `${ready}\n` : whatToTry({ url, mongodbUri, isDemo, records, settings }));
 }
 
 function readyFile(config: Config): string {

@@ -15,7 +15,7 @@ import {
 } from "#gen/tidemark/v1/pull_changes_pb.js";
 import { RecordSchema } from "#gen/tidemark/v1/record_pb.js";
 import { SyncService } from "#gen/tidemark/v1/sync_service_pb.js";
-import { packageVersion } from "../config.ts";
+import { packageVersion } from "../settings/package.ts";
 import { type Arguments, type Command, type Terminal, textOption, UsageError } from "./command.ts";
 import { PullPrinter } from "./pull-printer.ts";
 import { type RecordReader, readServerTypes } from "./server-types.ts";
@@ -23,7 +23,8 @@ import { type RecordReader, readServerTypes } from "./server-types.ts";
 const HELP = `Usage: tidemark pull [collection…] [--url URL] [--token TOKEN] [--catch-up] [--all] [--json]
 
 Prints every change as it commits; without collections, all you may see.
-While catching up on more than 50 records it draws a progress bar instead of the records.
+While catching up on more than 50 records it draws a progress bar instead of the records; then it says how many
+changes of which collection came. It catches up when it connects, and whenever what you may see changes.
 
   --url URL       the server (default http://localhost:8080)
   --token TOKEN   your access token (default: TIDEMARK_TOKEN, else dev-ana)
@@ -56,6 +57,8 @@ const RETRYABLE = new Set([
 
 /** What frames and notes are handed to. */
 interface Printer {
+  /** A stream begins. */
+  connects(): void;
   frame(frame: PullChangesResponse): void;
   note(text: string): void;
 }
@@ -107,6 +110,7 @@ async function pull(args: Arguments, terminal: Terminal): Promise<void> {
 async function follow(pulling: Pulling): Promise<boolean> {
   const { transport, request, token, terminal } = pulling;
   pulling.printer ??= pulling.printerFor(await readServerTypes(transport, terminal.signal));
+  pulling.printer.connects();
   const stream = createClient(SyncService, transport).pullChanges(
     { ...request, ...(pulling.cursor ? { cursor: pulling.cursor } : {}) },
     { headers: { authorization: `Bearer ${token}`, "tidemark-client": CLIENT }, signal: terminal.signal },
@@ -142,6 +146,7 @@ async function waitBeforeRetry(pulling: Pulling): Promise<void> {
 
 function jsonPrinter({ out, err }: Terminal, read: RecordReader): Printer {
   return {
+    connects: () => {},
     frame: (response) => void out.write(jsonLines(response, read)),
     note: (text) => void err.write(`${text}\n`),
   };

@@ -9,7 +9,7 @@ import type { Arguments, Command, Terminal } from "./command.ts";
 const HELP = `Usage: tidemark serve
 
 Serves gRPC, gRPC-web and Connect on one port. Settings come from the environment; the README has the table.
-The least it needs: MONGODB_URI, MONGODB_DB, TIDEMARK_SCHEMA and TIDEMARK_TOKEN_SECRET.
+The least it needs: MONGODB_URI, MONGODB_DB, TIDEMARK_SCHEMA and TIDEMARK_TOKEN_SECRET or TIDEMARK_JWKS_URL.
 
 SIGTERM drains: streams end with Closed(RECONNECT), calls in progress may end, then the process exits with 0.
 `;

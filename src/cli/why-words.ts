@@ -3,6 +3,7 @@
 import type { LedgerEntry } from "../model/ledger-entry.ts";
 import type { Collection } from "../schema/collection.ts";
 import { conflictLine } from "./conflict-words.ts";
+import { plainText } from "./plain-text.ts";
 import { type Left, OLDER_MAX, type RecordStory } from "./record-story.ts";
 
 const FEEDS_SHOWN_MAX = 10;
@@ -24,7 +25,7 @@ export function storyLines(story: RecordStory): string[] {
       : `${count}, the oldest first${more}:`,
     ...mutations.flatMap((entry) => ["", ...mutationLines(collection, entry)]),
   ];
-  return lines.map(plain);
+  return lines.map(plainText);
 }
 
 function nowLines(story: RecordStory): string[] {
@@ -149,9 +150,4 @@ function named(names: readonly string[], noun: string): string {
 
 function time(ms: number): string {
   return new Date(ms).toISOString();
-}
-
-/** Without what terminals obey or readers are misled by: control characters and marks of direction. */
-function plain(line: string): string {
-  return line.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "�");
 }

@@ -8,17 +8,25 @@ import {
   createContextValues,
   type HandlerContext,
 } from "@connectrpc/connect";
+import { callerAddress, type TrustedProxies } from "../access/address.ts";
+import { type ClientIdentity, readClientHeader } from "../access/client-header.ts";
+import type { Clock } from "../model/clock.ts";
 import { invariant } from "../model/invariant.ts";
 import type { Logger } from "../model/logger.ts";
 import type { Principal } from "../model/principal.ts";
+import type { Audit } from "./audit.ts";
+import type { HttpRequest } from "./listener.ts";
 
 export interface Call {
   readonly requestId: string;
   /** Its lines carry the request id. */
   readonly logger: Logger;
+  readonly audit: Audit;
   readonly procedure: string;
-  /** The caller's IP address; empty if the connection is gone already. */
+  /** The caller's IP address, canonical; empty if the connection is gone already. */
   readonly address: string;
+  /** As it names itself; undefined: it doesn't, or not in a form that can be read. */
+  readonly client: ClientIdentity | undefined;
   readonly startedAtMs: number;
   /** Its handler has been called: of a single message this means that it could be read. */
   isRead: boolean;
@@ -26,6 +34,8 @@ export interface Call {
   principal: Principal | undefined;
   /** How it ended; undefined while it goes on, and when the client went away. */
   outcome: Code | "ok" | undefined;
+  /** Received or sent, and not yet charged to its caller's limits. */
+  owedBytes: number;
   /** Of a pull: what was sent. */
   frames: number;
   bytes: number;
@@ -33,10 +43,52 @@ export interface Call {
 
 const callKey = createContextKey<Call | undefined>(undefined, { description: "tidemark call" });
 
+export interface CallOptions {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly audit: Audit;
+  readonly trustedProxies: TrustedProxies;
+}
+
+export function createCall(path: string, request: HttpRequest, options: CallOptions): Call {
+  const { clock, logger, audit, trustedProxies } = options;
+  const { headers, socket } = request;
+  const requestId = requestIdOf(headers["x-request-id"]);
+  const forwardedFor = textOf(headers["x-forwarded-for"]);
+  return {
+    requestId,
+    logger: logger.child({ requestId }),
+    audit,
+    procedure: path,
+    address: callerAddress(socket.remoteAddress ?? "", forwardedFor, trustedProxies),
+    client: clientIn(textOf(headers["tidemark-client"])),
+    startedAtMs: clock.nowMs(),
+    isRead: false,
+    principal: undefined,
+    outcome: undefined,
+    owedBytes: 0,
+    frames: 0,
+    bytes: 0,
+  };
+}
+
+/** The gate refuses what can't be read. */
+function clientIn(header: string | undefined): ClientIdentity | undefined {
+  try {
+    return readClientHeader(header);
+  } catch {
+    return undefined;
+  }
+}
+
+function textOf(header: string | string[] | undefined): string | undefined {
+  return Array.isArray(header) ? header.join(",") : header;
+}
+
 /** A client's own request id is kept if it is short and printable. */
 const SANE_REQUEST_ID = /^[\w.:/+=-]{1,128}$/;
 
-export function requestIdOf(header: string | string[] | undefined): string {
+function requestIdOf(header: string | string[] | undefined): string {
   return typeof header === "string" && SANE_REQUEST_ID.test(header) ? header : randomUUID();
 }
 

@@ -1,6 +1,6 @@
 // Which pages of other origins may call: all headers the three protocols and Tidemark's own contract use.
 import { cors } from "@connectrpc/connect";
-import { REASON_METADATA, RETRY_METADATA } from "./errors.ts";
+import { DEPRECATION_HEADER, REASON_METADATA, RETRY_METADATA } from "./errors.ts";
 import type { HttpRequest, HttpResponse } from "./listener.ts";
 
 const ALLOWED_METHODS = [...cors.allowedMethods, "OPTIONS"].join(", ");
@@ -11,7 +11,13 @@ const ALLOWED_HEADERS = [
   "X-Request-Id",
   "Grpc-Accept-Encoding",
 ].join(", ");
-const EXPOSED_HEADERS = [...cors.exposedHeaders, REASON_METADATA, RETRY_METADATA, "x-request-id"].join(", ");
+const EXPOSED_HEADERS = [
+  ...cors.exposedHeaders,
+  REASON_METADATA,
+  RETRY_METADATA,
+  DEPRECATION_HEADER,
+  "x-request-id",
+].join(", ");
 /** Browsers keep a preflight's answer for two hours at most. */
 const MAX_AGE_SECONDS = 7_200;
 

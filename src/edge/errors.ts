@@ -5,11 +5,14 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { type ErrorReason, SyncError, type SyncErrorDetails } from "../model/sync-error.ts";
 import { classOf } from "../mongo/error-class.ts";
+import { denialOf } from "./audit.ts";
 import type { Call } from "./call.ts";
 import { durationOfMs } from "./durations.ts";
 
 export const REASON_METADATA = "tidemark-reason";
 export const RETRY_METADATA = "retry-after";
+/** On every answer to a client that is about to go. */
+export const DEPRECATION_HEADER = "tidemark-deprecation";
 
 const DOMAIN = "tidemark.dev";
 /** How long a client does well to wait for a database that is choosing a new primary. */
@@ -33,6 +36,7 @@ const codeOfReason: Readonly<Record<ErrorReason, Code>> = {
   INTERNAL: Code.Internal,
   OVERLOADED: Code.ResourceExhausted,
   NOT_FOUND: Code.NotFound,
+  ISSUER_UNAVAILABLE: Code.Unavailable,
 };
 
 /** Of errors Connect itself raises: messages it can't read, deadlines, unknown methods. */
@@ -45,13 +49,15 @@ const reasonOfCode: { readonly [C in Code]?: ErrorReason } = {
   [Code.Unknown]: "INTERNAL",
 };
 
-/** The error to send for whatever was thrown; logs what a caller can't have caused. */
+/** The error to send for whatever was thrown; logs what a caller can't have caused, and who was denied what. */
 export function toConnectError(error: unknown, call: Call): ConnectError {
   if (error instanceof ConnectError) return withReason(error);
   const known = error instanceof SyncError ? error : databaseError(error);
   if (known && known.reason !== "INTERNAL") {
     if (known.reason === "DATABASE_UNAVAILABLE")
       call.logger.warn({ err: known.cause }, "database unavailable");
+    const denial = denialOf(known, call);
+    if (denial) call.audit.denied(call, denial);
     return connectErrorOf(known);
   }
   call.logger.error({ err: error }, "call failed");

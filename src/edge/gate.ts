@@ -1,7 +1,9 @@
-// What every call passes: before its body is read, whether the server serves and who is calling; afterwards, that
-// every error leaves with its reason and the call knows how it ended.
+// What every call passes: before its body is read, whether the server serves, who is calling and whether they may;
+// afterwards, that every error leaves with its reason and the call knows how it ended.
 import { Code, ConnectError, type HandlerContext, type Interceptor } from "@connectrpc/connect";
 import type { Authenticate } from "../access/authenticate.ts";
+import type { ClientVersions } from "../access/client-versions.ts";
+import type { Limiter } from "../access/limits/limiter.ts";
 import { SyncError } from "../model/sync-error.ts";
 import { type Call, callOf } from "./call.ts";
 import { toConnectError, withReason } from "./errors.ts";
@@ -13,29 +15,61 @@ export const CACHE_CONTROL = "cache-control";
 export interface GateOptions {
   readonly serving: Serving;
   readonly authenticate: Authenticate;
+  readonly clientVersions: ClientVersions;
+  readonly limiter: Limiter;
   /** Full names of the services that ask for a principal. */
   readonly guarded: ReadonlySet<string>;
   readonly retryAfterMs: number;
 }
 
 /** Connect's request gate: what it throws ends the call unread. */
-export function createGate({ serving, authenticate, guarded, retryAfterMs }: GateOptions) {
+export function createGate(options: GateOptions) {
+  const { serving, guarded, limiter, retryAfterMs } = options;
   return async (context: HandlerContext): Promise<void> => {
     const call = callOf(context);
     nameFaultsOnTheirWay(context, call);
-    if (!guarded.has(context.service.typeName)) return;
-    if (context.requestMethod === "GET") context.responseHeader.set(CACHE_CONTROL, "private, no-store");
+    const isGuarded = guarded.has(context.service.typeName);
+    if (isGuarded && context.requestMethod === "GET")
+      context.responseHeader.set(CACHE_CONTROL, "private, no-store");
     try {
-      if (serving.state === "DRAINING") throw shuttingDown(retryAfterMs);
-      const { requestHeader } = context;
-      call.principal = await authenticate(
-        requestHeader.get("authorization") ?? undefined,
-        requestHeader.get("tidemark-client") ?? undefined,
-      );
+      if (isGuarded && serving.state === "DRAINING") throw shuttingDown(retryAfterMs);
+      // Counted while the token is checked: both wait for another machine, so the call waits once.
+      const arrival = limiter.arrive(call.address);
+      if (arrival instanceof SyncError) throw arrival;
+      if (isGuarded) await admit(context, call, { ...options, arrival });
+      else throwIf(await arrival);
     } catch (error) {
       throw toConnectError(error, call);
     }
   };
+}
+
+interface AdmitOptions extends GateOptions {
+  /** The refusal of the caller's address, if there is one. */
+  readonly arrival: Promise<SyncError | undefined>;
+}
+
+/** An address over its limit is told that and nothing else: whether the token was right stays open. */
+async function admit(context: HandlerContext, call: Call, options: AdmitOptions): Promise<void> {
+  const { authenticate, clientVersions, limiter, arrival } = options;
+  const { requestHeader, method } = context;
+  try {
+    clientVersions.check(call.client);
+    call.principal = await authenticate(
+      requestHeader.get("authorization") ?? undefined,
+      requestHeader.get("tidemark-client") ?? undefined,
+    );
+  } catch (error) {
+    throwIf(await arrival);
+    throw error;
+  }
+  const entry = limiter.enter(call, method.methodKind === "server_streaming");
+  const [refused] = await Promise.all([arrival, entry]);
+  throwIf(refused);
+}
+
+function throwIf(refusal: SyncError | undefined): void {
+  if (refusal) throw refusal;
 }
 
 export function shuttingDown(retryAfterMs: number): SyncError {

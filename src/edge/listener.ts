@@ -1,18 +1,18 @@
-// One port for HTTP/1.1 and cleartext HTTP/2, told apart by the HTTP/2 preface. Owns every connection: each has time
-// limits, sessions must answer PINGs, and closing lets calls end within a grace, then cuts.
+// One port for HTTP/1.1 and HTTP/2, told apart by the HTTP/2 preface, in cleartext or, with certificates, within TLS.
+// Owns every connection: each has time limits, sessions must answer PINGs, and closing lets calls end within a grace,
+// then cuts.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import {
-  createServer as createHttp2Server,
-  type Http2ServerRequest,
-  type Http2ServerResponse,
-  type ServerHttp2Session,
-} from "node:http2";
+import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import type { AddressInfo, Socket } from "node:net";
 import type { Clock } from "../model/clock.ts";
 import { invariant } from "../model/invariant.ts";
 import type { Logger } from "../model/logger.ts";
-import { cutWhenSilent } from "./silent-session.ts";
+import { explainBadHttp1 } from "./bad-http1.ts";
+import type { TlsSettings } from "./certificates.ts";
+import { HEADER_BLOCK_BYTES_MAX, HEADERS_READ_MAX } from "./head-limits.ts";
+import { createSessions } from "./sessions.ts";
 import { createSniffer } from "./sniffer.ts";
+import { createTlsEntrance } from "./tls-entrance.ts";
 
 export type HttpRequest = IncomingMessage | Http2ServerRequest;
 export type HttpResponse = ServerResponse | Http2ServerResponse;
@@ -20,7 +20,10 @@ export type HttpResponse = ServerResponse | Http2ServerResponse;
 export interface ListenerLimits {
   /** Connections open at once; further ones are dropped. */
   readonly connectionsMax: number;
-  /** How long a client may take to say which protocol it speaks, and then to send a request's headers. */
+  /**
+   * How long a client may take for its TLS handshake, then to say which protocol it speaks, and then to send a
+   * request's headers.
+   */
   readonly headersTimeoutMs: number;
   /** How long it may take to send a whole HTTP/1.1 request. */
   readonly requestTimeoutMs: number;
@@ -42,10 +45,17 @@ export interface ListenerOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly limits: ListenerLimits;
+  /** Undefined: cleartext. */
+  readonly tls?: TlsSettings | undefined;
+  /** A TLS client has no certificate, or one that isn't taken. */
+  readonly onRefusedCertificate?: (address: string, fault: string) => void;
 }
 
 export interface Listener {
-  /** Begins to accept. Resolves with the port; rejects if the address is taken. */
+  /**
+   * Begins to accept. Resolves with the port; rejects if the address is taken.
+   * @throws CertificateError before anything is accepted.
+   */
   listen(port: number, host: string): Promise<number>;
   /** HTTP/2 sessions open now. */
   sessionCount(): number;
@@ -53,37 +63,46 @@ export interface Listener {
   close(graceMs: number): Promise<void>;
 }
 
-/** A proxy may carry thousands of clients' streams in one session. */
-const STREAMS_PER_SESSION_MAX = 4_096;
-/** Of a session's buffers, in MB: node's 10 would end sessions of many streams. */
-const SESSION_MEMORY_MAX_MB = 512;
 /** Longer than the idle time of common load balancers, so that these close first and never hit a closed socket. */
 const IDLE_CONNECTION_MS = 75_000;
 const SWEEP_MS = 50;
 
-export function createListener({ handler, clock, logger, limits }: ListenerOptions): Listener {
-  const sessions = new Set<ServerHttp2Session>();
-  const http2 = createHttp2Server(
-    { maxSessionMemory: SESSION_MEMORY_MAX_MB, settings: { maxConcurrentStreams: STREAMS_PER_SESSION_MAX } },
-    handler,
-  );
-  http2.on("session", (session) => {
-    sessions.add(session);
-    session.once("close", () => sessions.delete(session));
-    void cutWhenSilent(session, { clock, logger, ...limits });
-  });
-  http2.on("sessionError", (error) => logger.debug({ error }, "an HTTP/2 session broke"));
+export function createListener(options: ListenerOptions): Listener {
+  const { handler, clock, logger, limits, tls, onRefusedCertificate = () => {} } = options;
+  const sessions = createSessions({ handler, clock, logger, limits });
   const http1 = http1Server(handler, limits);
-  const sniffer = createSniffer({ http1, http2, clock, timeoutMs: limits.headersTimeoutMs });
+  const [acceptHttp1] = http1.listeners("connection");
+  invariant(acceptHttp1, "node's server takes its connections by an event");
+  http1.removeAllListeners("connection");
+  const sniffer = createSniffer({
+    onHttp1: (socket) => void acceptHttp1.call(http1, socket),
+    onHttp2: sessions.accept,
+    clock,
+    timeoutMs: limits.headersTimeoutMs,
+  });
+  const entrance =
+    tls &&
+    createTlsEntrance({
+      settings: tls,
+      clock,
+      logger,
+      handshakeTimeoutMs: limits.headersTimeoutMs,
+      onSecure: sniffer.accept,
+      onRefused: onRefusedCertificate,
+    });
   const sockets = new Set<Socket>();
-  http1.on("connection", (socket) => {
+  http1.on("connection", (socket: Socket) => {
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
+    (entrance ?? sniffer).accept(socket);
   });
   let closing: Promise<void> | undefined;
   return {
-    listen: (port, host) => listen(http1, port, host),
-    sessionCount: () => sessions.size,
+    async listen(port, host) {
+      await entrance?.open();
+      return await listen(http1, port, host);
+    },
+    sessionCount: () => sessions.count(),
     close(graceMs) {
       closing ??= close(graceMs);
       return closing;
@@ -98,8 +117,9 @@ export function createListener({ handler, clock, logger, limits }: ListenerOptio
         resolve();
       });
     });
+    entrance?.close();
     sniffer.close();
-    for (const session of sessions) session.close();
+    sessions.close();
     void cutAfter(graceMs, closed.signal);
     while (!closed.signal.aborted) {
       // Connections turn idle one by one, and node only closes those that are when it is asked.
@@ -120,16 +140,17 @@ export function createListener({ handler, clock, logger, limits }: ListenerOptio
 
 /** This server itself listens: only then do its time limits run. */
 function http1Server(handler: ListenerOptions["handler"], limits: ListenerLimits): Server {
-  const server = createServer(
-    {
-      headersTimeout: limits.headersTimeoutMs,
-      requestTimeout: limits.requestTimeoutMs,
-      keepAliveTimeout: IDLE_CONNECTION_MS,
-      connectionsCheckingInterval: Math.min(5_000, limits.headersTimeoutMs),
-    },
-    handler,
-  );
+  const server = createServer({
+    headersTimeout: limits.headersTimeoutMs,
+    requestTimeout: limits.requestTimeoutMs,
+    keepAliveTimeout: IDLE_CONNECTION_MS,
+    connectionsCheckingInterval: Math.min(5_000, limits.headersTimeoutMs),
+    maxHeaderSize: HEADER_BLOCK_BYTES_MAX,
+  });
+  server.on("request", handler);
+  explainBadHttp1(server);
   server.maxConnections = limits.connectionsMax;
+  server.maxHeadersCount = HEADERS_READ_MAX;
   return server;
 }
 

@@ -7,18 +7,32 @@ import { withReason } from "./errors.ts";
 import type { HttpRequest, HttpResponse } from "./listener.ts";
 import { sendJson } from "./send.ts";
 
-/** Ends the response with the error; for gRPC and gRPC-web as a response of trailers only. */
-export function refuse(call: Call, request: HttpRequest, response: HttpResponse, error: ConnectError): void {
+export interface Exchange {
+  readonly call: Call;
+  readonly request: HttpRequest;
+  readonly response: HttpResponse;
+}
+
+/**
+ * Ends the response with the error; for gRPC and gRPC-web as a response of trailers only.
+ * @param httpStatus for all others; default: as Connect translates the error's code.
+ */
+export function refuse(
+  { call, request, response }: Exchange,
+  error: ConnectError,
+  httpStatus?: number,
+): void {
   call.outcome = withReason(error).code;
   const contentType = request.headers["content-type"] ?? "";
   if (!contentType.startsWith("application/grpc")) {
     for (const [name, value] of error.metadata) response.setHeader(name, value);
     const status = error.code === Code.Unimplemented ? 404 : codeToHttpStatus(error.code);
-    sendJson(response, status, errorToJson(error, undefined));
+    sendJson(response, httpStatus ?? status, errorToJson(error, undefined));
     return;
   }
   for (const [name, value] of setTrailerStatus(new Headers(), error)) response.setHeader(name, value);
   response.setHeader("content-type", contentType);
+  response.setHeader("cache-control", "no-store");
   response.statusCode = 200;
   response.end();
 }

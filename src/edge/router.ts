@@ -6,6 +6,8 @@ import { ReceiptService } from "#gen/tidemark/v1/receipt_service_pb.js";
 import { ServerService } from "#gen/tidemark/v1/server_service_pb.js";
 import { SyncService } from "#gen/tidemark/v1/sync_service_pb.js";
 import type { Authenticate } from "../access/authenticate.ts";
+import type { ClientVersions } from "../access/client-versions.ts";
+import type { Limiter } from "../access/limits/limiter.ts";
 import type { Pull } from "../pull/pull.ts";
 import type { PastReceipts } from "../push/past-receipts.ts";
 import type { Push } from "../push/push.ts";
@@ -22,6 +24,7 @@ import { createSyncService } from "./sync-service.ts";
 export interface EdgeParts {
   readonly schema: Schema;
   readonly authenticate: Authenticate;
+  readonly limiter: Limiter;
   readonly pull: Pick<Pull, "pullChanges" | "listChanges" | "drain">;
   readonly push: Pick<Push, "pushMutations">;
   readonly receipts: PastReceipts;
@@ -29,6 +32,7 @@ export interface EdgeParts {
 
 export interface RouterOptions extends EdgeParts {
   readonly facts: ServerFacts;
+  readonly clientVersions: ClientVersions;
   readonly serving: Serving;
   /** Aborts the calls still in progress, with the error they end with. */
   readonly shutdownSignal: AbortSignal;
@@ -42,14 +46,14 @@ const RESPONSE_BYTES_MAX = 64 * 1024 * 1024;
 const NEVER_BYTES = 0xffff_ffff;
 
 export function createRouter(options: RouterOptions): ConnectRouter {
-  const { schema, serving, authenticate, retryAfterMs } = options;
+  const { schema, serving } = options;
   const guarded = new Set([SyncService.typeName, ReceiptService.typeName]);
   const router = createConnectRouter({
     acceptCompression: [compressionGzip],
     readMaxBytes: REQUEST_BYTES_MAX,
     writeMaxBytes: RESPONSE_BYTES_MAX,
     interceptors: [translateErrors],
-    requestGate: createGate({ serving, authenticate, guarded, retryAfterMs }),
+    requestGate: createGate({ ...options, guarded }),
     shutdownSignal: options.shutdownSignal,
   });
   const sync = createSyncService(options);

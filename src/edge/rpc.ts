@@ -8,15 +8,16 @@ import type {
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
 import type { Clock } from "../model/clock.ts";
 import { dropEndlessDeadline, unreadable } from "./before-connect.ts";
-import { type Call, contextValuesOf } from "./call.ts";
+import { contextValuesOf } from "./call.ts";
 import { connectErrorOf } from "./errors.ts";
 import type { HttpRequest, HttpResponse } from "./listener.ts";
-import { refuse } from "./refuse.ts";
+import { meterReceived } from "./metering.ts";
+import { type Exchange, refuse } from "./refuse.ts";
 import { sendText } from "./send.ts";
 
 export interface Rpc {
   handles(path: string): boolean;
-  handle(request: HttpRequest, response: HttpResponse, call: Call): Promise<void>;
+  handle(exchange: Exchange): Promise<void>;
 }
 
 export interface RpcOptions {
@@ -30,15 +31,16 @@ export function createRpc({ router, clock, requestTimeoutMs }: RpcOptions): Rpc 
   const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
   return { handles: (path) => handlers.has(path), handle };
 
-  async function handle(request: HttpRequest, response: HttpResponse, call: Call): Promise<void> {
+  async function handle(exchange: Exchange): Promise<void> {
+    const { call, request, response } = exchange;
     const handler = handlers.get(call.procedure);
     if (handler === undefined) {
-      refuse(call, request, response, new ConnectError(`there is no ${call.procedure}`, Code.Unimplemented));
+      refuse(exchange, new ConnectError(`there is no ${call.procedure}`, Code.Unimplemented));
       return;
     }
     const fault = unreadable(request);
     if (fault) {
-      refuse(call, request, response, connectErrorOf(fault));
+      refuse(exchange, connectErrorOf(fault));
       return;
     }
     dropEndlessDeadline(request);
@@ -48,7 +50,8 @@ export function createRpc({ router, clock, requestTimeoutMs }: RpcOptions): Rpc 
     if (hasOneMessage) void cutSlowRequest(request, response);
     try {
       const respond: UniversalHandlerFn = handler;
-      const answer = await respond(universalRequest(request, response, call));
+      const answer = await respond(universalRequest(exchange));
+      if (answer.status >= 400) response.setHeader("cache-control", "no-store");
       if (answer.body !== undefined || answer.status < 400)
         await universalResponseToNodeResponse(answer, response);
       else explain(answer, handler, response);
@@ -69,8 +72,10 @@ export function createRpc({ router, clock, requestTimeoutMs }: RpcOptions): Rpc 
   }
 }
 
-function universalRequest(request: HttpRequest, response: HttpResponse, call: Call) {
-  return universalRequestFromNodeRequest(request, response, undefined, contextValuesOf(call));
+function universalRequest({ request, response, call }: Exchange) {
+  const universal = universalRequestFromNodeRequest(request, response, undefined, contextValuesOf(call));
+  // It is no message read by somebody before, which the type allows for.
+  return { ...universal, body: meterReceived(universal.body as AsyncIterable<Uint8Array>, call) };
 }
 
 /** Connect refuses what it can't negotiate without a word. As JSON it would pass for an error of a call. */

@@ -11,6 +11,9 @@ export interface ServerFacts {
   readonly tombstoneDays: number;
   readonly requestBytesMax: number;
   readonly mutationBytesMax: number;
+  /** By platform. */
+  readonly oldestClients: ReadonlyMap<string, string>;
+  readonly featureFlags: ReadonlyMap<string, boolean>;
 }
 
 /** As the contract's rules say. */
@@ -20,6 +23,8 @@ export function createServerService(schema: Schema, facts: ServerFacts): Service
   const collections = [...schema.collections.values()]
     .map(({ name, message, writable }) => ({ name, messageType: message.typeName, writable }))
     .sort((a, b) => (a.name < b.name ? -1 : 1));
+  const oldestClients = [...facts.oldestClients].map(([platform, version]) => ({ platform, version }));
+  const flags = Object.fromEntries(facts.featureFlags);
   return {
     getServerInfo: () => ({
       version: facts.version,
@@ -34,6 +39,8 @@ export function createServerService(schema: Schema, facts: ServerFacts): Service
         receiptDays: facts.receiptDays,
         tombstoneDays: facts.tombstoneDays,
       },
+      oldestClients,
+      flags,
     }),
   };
 }

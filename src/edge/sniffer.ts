@@ -1,35 +1,28 @@
 // Tells HTTP/2 from HTTP/1.1 by a connection's first bytes and hands the socket on, with nothing read. A client that
 // doesn't say within the time limit, or goes away, is closed.
-import type { Server } from "node:http";
-import type { Http2Server } from "node:http2";
 import type { Socket } from "node:net";
 import type { Clock } from "../model/clock.ts";
-import { invariant } from "../model/invariant.ts";
 
 export interface SnifferOptions {
-  /** Accepts the connections of both. */
-  readonly http1: Server;
-  readonly http2: Http2Server;
+  readonly onHttp1: (socket: Socket) => void;
+  readonly onHttp2: (socket: Socket) => void;
   readonly clock: Clock;
   readonly timeoutMs: number;
 }
 
 export interface Sniffer {
+  accept(socket: Socket): void;
   /** Closes the connections that have not said what they are; none is handed on any more. */
   close(): void;
 }
 
 const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "latin1");
 
-/** Puts itself between the listening server and its connections. */
-export function createSniffer({ http1, http2, clock, timeoutMs }: SnifferOptions): Sniffer {
+export function createSniffer({ onHttp1, onHttp2, clock, timeoutMs }: SnifferOptions): Sniffer {
   const undecided = new Set<Socket>();
   let closed = false;
-  const [acceptHttp1] = http1.listeners("connection");
-  invariant(acceptHttp1, "node's server takes its connections by an event");
-  http1.removeAllListeners("connection");
-  http1.on("connection", (socket: Socket) => void sniff(socket));
   return {
+    accept: (socket) => void sniff(socket),
     close() {
       closed = true;
       for (const socket of undecided) socket.destroy();
@@ -40,17 +33,9 @@ export function createSniffer({ http1, http2, clock, timeoutMs }: SnifferOptions
     undecided.add(socket);
     const protocol = await firstProtocol(socket, clock, timeoutMs);
     undecided.delete(socket);
-    if (closed) {
-      socket.destroy();
-    } else if (protocol === "http2") {
-      // An HTTP server's sockets may be half open; a session would outlive its client.
-      socket.allowHalfOpen = false;
-      http2.emit("connection", socket);
-    } else if (protocol === "http1") {
-      acceptHttp1?.call(http1, socket);
-    } else {
-      socket.destroy();
-    }
+    if (closed || protocol === undefined) socket.destroy();
+    else if (protocol === "http1") onHttp1(socket);
+    else onHttp2(socket);
   }
 }
 

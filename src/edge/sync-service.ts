@@ -8,13 +8,16 @@ import {
   PushMutationsResponseSchema,
 } from "#gen/tidemark/v1/push_mutations_pb.js";
 import type { SyncService } from "#gen/tidemark/v1/sync_service_pb.js";
+import type { Limiter } from "../access/limits/limiter.ts";
 import type { Principal } from "../model/principal.ts";
 import type { Pull } from "../pull/pull.ts";
 import type { Push } from "../push/push.ts";
 import type { Schema } from "../schema/schema.ts";
 import { callOf, principalOf } from "./call.ts";
 import { codecOf, frameMessage, recordFormOf } from "./codec.ts";
+import { auditReceipts, frameAuditor } from "./denials.ts";
 import { CACHE_CONTROL } from "./gate.ts";
+import { meterSent } from "./metering.ts";
 import { mutationsFrom } from "./mutations.ts";
 import { cursorMessage, listRequestFrom, pullRequestFrom } from "./pull-requests.ts";
 import { receiptMessage } from "./receipts.ts";
@@ -24,19 +27,31 @@ export interface SyncParts {
   readonly schema: Pick<Schema, "collections">;
   readonly pull: Pick<Pull, "pullChanges" | "listChanges">;
   readonly push: Pick<Push, "pushMutations">;
+  readonly limiter: Limiter;
 }
 
-export function createSyncService({ schema, pull, push }: SyncParts): ServiceImpl<typeof SyncService> {
+export function createSyncService({
+  schema,
+  pull,
+  push,
+  limiter,
+}: SyncParts): ServiceImpl<typeof SyncService> {
   return {
     async *pullChanges(request: PullChangesRequest, context: HandlerContext) {
       validate(PullChangesRequestSchema, request);
       const codec = codecOf(context);
       const call = callOf(context);
-      const frames = pull.pullChanges(principalOf(context), pullRequestFrom(request, codec), context.signal);
-      for await (const { bytes } of frames) {
-        call.frames++;
-        call.bytes += bytes.length;
-        yield frameMessage(bytes, codec);
+      const asked = pullRequestFrom(request, codec);
+      const audit = frameAuditor(call);
+      const slot = await limiter.openStream(call);
+      try {
+        for await (const frame of pull.pullChanges(principalOf(context), asked, context.signal)) {
+          audit(frame);
+          meterSent(call, frame.bytes.length, limiter);
+          yield frameMessage(frame.bytes, codec);
+        }
+      } finally {
+        slot.release();
       }
       // An aborted pull just ends; the caller is told why.
       context.signal.throwIfAborted();
@@ -48,6 +63,8 @@ export function createSyncService({ schema, pull, push }: SyncParts): ServiceImp
       const principal = principalOf(context);
       const page = await pull.listChanges(principal, listRequestFrom(request, codec), context.signal);
       context.signal.throwIfAborted();
+      page.frames.forEach(frameAuditor(callOf(context)));
+      for (const { bytes } of page.frames) meterSent(callOf(context), bytes.length, limiter);
       const collections = request.selections.map(({ collection }) => collection);
       if (isForEverybody(collections, principal)) context.responseHeader.delete(CACHE_CONTROL);
       return {
@@ -61,11 +78,13 @@ export function createSyncService({ schema, pull, push }: SyncParts): ServiceImp
       const mutations = mutationsFrom(request.mutations);
       const recordForm = recordFormOf(request.recordForm, codecOf(context));
       const { atomic } = request;
+      await limiter.countMutations(callOf(context), mutations.length);
       const done = await push.pushMutations(
         principalOf(context),
         { mutations, atomic, recordForm },
         context.signal,
       );
+      auditReceipts(callOf(context), mutations, done.receipts);
       return create(PushMutationsResponseSchema, {
         receipts: done.receipts.map(receiptMessage),
         commitClock: done.commitClock,

@@ -16,7 +16,7 @@ import { createLoad, type Load } from "./load.ts";
 import { type Commit, createLogWriter, type LogWriter } from "./log-writer.ts";
 import { createRecordReader } from "./records.ts";
 import { recallShown, rememberShown } from "./schema-memory.ts";
-import { logFingerprint, planCollections, schemasWith } from "./schema-plan.ts";
+import { logFingerprint, planCollections, schemasWith, voidGrants } from "./schema-plan.ts";
 import type { IngestSettings } from "./settings.ts";
 import { createSourceReader } from "./source-reader.ts";
 import type { StatusKeeper } from "./status.ts";
@@ -129,7 +129,8 @@ async function claimOf(
   );
   const present = state.collections.map((collection) => restarted.get(collection.name) ?? collection);
   const planned = planCollections({ present, schema, shown, loadNumber: state.revision + 1 });
-  return { state: claimed, collections: new Map([...restarted, ...planned]) };
+  const collections = new Map([...restarted, ...planned]);
+  return { state: claimed, collections, voidGrants: voidGrants({ present, schema, shown }) };
 }
 
 /** A listener's fault must not stop ingest. */

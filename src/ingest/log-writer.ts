@@ -21,6 +21,8 @@ export interface Commit {
   readonly drops?: readonly LeaverKey[];
   /** New state of these collections; `undefined`: it goes. */
   readonly collections?: ReadonlyMap<string, CollectionState | undefined>;
+  /** Collections all of whose grants go; without a draft. */
+  readonly voidGrants?: readonly string[];
   /** Records were read at this time, which is beyond the position. */
   readonly readAt?: Timestamp;
   readonly state?: Partial<Pick<LogState, "term" | "source" | "schemas" | "horizon">>;
@@ -91,9 +93,9 @@ export function createLogWriter({
 
   async function begin(commit: Commit): Promise<void> {
     await flush();
-    const { draft, drops } = commit;
+    const { draft, drops = [], voidGrants = [] } = commit;
     const nonce = randomUUID();
-    const change = { base: state, state: nextState(commit), ...(drops && { drops }), ...draft?.contents() };
+    const change = { base: state, state: nextState(commit), drops, voidGrants, ...draft?.contents() };
     state = stateAfter(change, nonce);
     written = draft?.written;
     storedAtMs = clock.nowMs();

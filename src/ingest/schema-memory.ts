@@ -8,12 +8,14 @@ interface ShownDocument {
   _id: string;
   fields: string[];
   scopes: string[];
+  /** Absent where an earlier version of Tidemark remembered. */
+  grant?: string | undefined;
 }
 
 export async function rememberShown(log: Log, schema: Schema): Promise<void> {
   const operations = [...schema.collections.values()].map((collection) => {
-    const { fields, scopes } = shownBy(collection);
-    const update = { $setOnInsert: { fields: [...fields], scopes: [...scopes] } };
+    const { fields, scopes, grant } = shownBy(collection);
+    const update = { $setOnInsert: { fields: [...fields], scopes: [...scopes], grant } };
     return { updateOne: { filter: { _id: collection.fingerprint }, update, upsert: true } };
   });
   if (operations.length > 0) await memory(log).bulkWrite(operations, { ordered: false });
@@ -23,7 +25,7 @@ export async function recallShown(log: Log, fingerprints: readonly string[]): Pr
   const found = await memory(log)
     .find({ _id: { $in: [...fingerprints] } }, { readConcern: "majority" })
     .toArray();
-  return new Map(found.map(({ _id, fields, scopes }) => [_id, { fields, scopes }]));
+  return new Map(found.map(({ _id, fields, scopes, grant }) => [_id, { fields, scopes, grant }]));
 }
 
 function memory(log: Log) {

@@ -7,6 +7,7 @@ import type { CollectionState } from "../log/state.ts";
 import type { Collection } from "../schema/collection.ts";
 import type { Schema } from "../schema/schema.ts";
 import type { FieldShape, MessageShape, ValueShape } from "../schema/shape.ts";
+import { SCOPE_FORM, type Template } from "../schema/template.ts";
 import { newProgress } from "./load.ts";
 
 /** What a collection of some fingerprint shows, and to whom. */
@@ -14,6 +15,8 @@ export interface Shown {
   /** Its visible fields, nested ones included, as far as they shape what clients get. */
   readonly fields: readonly string[];
   readonly scopes: readonly string[];
+  /** How its records grant scopes; empty: they don't. Undefined: not remembered. */
+  readonly grant: string | undefined;
 }
 
 /** Of all that shapes the log's entries. */
@@ -62,6 +65,20 @@ export function planCollections(options: PlanOptions): Map<string, CollectionSta
   return planned;
 }
 
+/**
+ * The collections whose grants are void at once, since another rule gave them: those the new one gives come with the
+ * load. Hiding entries by their generation would not do for grants, which open the entries of other collections.
+ */
+export function voidGrants({ present, schema, shown }: Omit<PlanOptions, "loadNumber">): string[] {
+  const outlived = present.filter(({ name, fingerprint }) => {
+    const collection = schema.collections.get(name);
+    if (collection?.fingerprint === fingerprint) return false;
+    const before = shown.get(fingerprint)?.grant;
+    return before === undefined || before !== (collection ? shownBy(collection).grant : "");
+  });
+  return outlived.map(({ name }) => name);
+}
+
 function added({ name, fingerprint }: Collection, loadNumber: number): CollectionState {
   return { name, fingerprint, generation: 1, oldestReadable: 1, load: newProgress(loadNumber, "first") };
 }
@@ -95,15 +112,24 @@ function showsAllOf(now: Shown, before: Shown): boolean {
   );
 }
 
-export function shownBy({ shape, scopes }: Collection): Shown {
+export function shownBy({ shape, scopes, grant }: Collection): Shown {
   const fields = visibleMessages(shape).flatMap((message) => {
     const owner = message === shape ? "" : message.desc.typeName;
     return message.fields.filter(({ hidden }) => !hidden).map((field) => `${owner}#${fieldFacts(field)}`);
   });
-  const templates = scopes.map(({ literals, slots }) =>
-    JSON.stringify([literals, slots.map(({ number }) => number)]),
-  );
-  return { fields: fields.sort(), scopes: templates.sort() };
+  return { fields: fields.sort(), scopes: scopes.map(templateFacts).sort(), grant: grantFacts(grant) };
+}
+
+function templateFacts({ literals, slots }: Template<FieldShape>): string {
+  const fields = slots.map(({ number, key, value }) => [number, key, valueFacts(value)]);
+  return JSON.stringify([SCOPE_FORM, literals, fields]);
+}
+
+function grantFacts(grant: Collection["grant"]): string {
+  if (grant === undefined) return "";
+  const { principal, scope, right } = grant;
+  const field = typeof right === "string" ? right : [right.number, right.key, valueFacts(right.value)];
+  return JSON.stringify([templateFacts(principal), templateFacts(scope), field]);
 }
 
 function visibleMessages(shape: MessageShape): MessageShape[] {

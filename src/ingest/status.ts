@@ -20,6 +20,10 @@ export interface IngestStatus {
   readonly isSchemaKnown: boolean;
   /** Loads under way or waiting. */
   readonly loads: readonly LoadStatus[];
+  /** Of the log when last looked at; undefined: not yet. */
+  readonly head: number | undefined;
+  /** The time of the source at which the log stood then, in seconds since 1970. */
+  readonly clockSeconds: number | undefined;
   /** Documents that can't be encoded, about. */
   readonly quarantined: number;
   /** The last failure, until something has succeeded since. */
@@ -50,6 +54,8 @@ export function createStatusKeeper(clock: Clock, fingerprint: string): StatusKee
       settled: state !== undefined && isSettled(state),
       isSchemaKnown: state?.schemas.includes(fingerprint) ?? false,
       loads: loadsOf(state, totals),
+      head: state?.head,
+      clockSeconds: state?.clock?.getHighBitsUnsigned(),
       quarantined,
       lastError,
     }),

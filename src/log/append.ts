@@ -6,6 +6,7 @@ import type { Seq } from "../model/seq.ts";
 import { snapshotSession } from "../mongo/snapshot.ts";
 import { type Entry, entryDocument, type LeaverKey, type RecordKey } from "./entry.ts";
 import { type Grant, type GrantDocument, grantDocument } from "./grants.ts";
+import { inCollection } from "./keys.ts";
 import { type Log, readState } from "./log.ts";
 import { type QuarantineDocument, type Quarantined, quarantineDocument } from "./quarantine.ts";
 import { type LogState, stateDocument } from "./state.ts";
@@ -26,6 +27,8 @@ export interface Append {
   readonly stamps?: { readonly load: number; readonly schema: number; readonly keys: readonly RecordKey[] };
   readonly grants?: readonly Grant[];
   readonly grantDrops?: readonly RecordKey[];
+  /** Collections all of whose grants go, before those of `grants` come. */
+  readonly voidGrants?: readonly string[];
   readonly quarantine?: readonly Quarantined[];
   readonly quarantineDrops?: readonly RecordKey[];
 }
@@ -97,7 +100,7 @@ function committed(change: Append, state: LogState, time: Timestamp): CommittedA
 }
 
 function changesGrants(change: Append): boolean {
-  return (change.grants?.length ?? 0) + (change.grantDrops?.length ?? 0) > 0;
+  return [change.grants, change.grantDrops, change.voidGrants].some((list) => list?.length);
 }
 
 function seqsAreDense(entries: readonly Entry[], before: Seq, head: Seq): boolean {
@@ -140,10 +143,11 @@ function onlyState({
   stamps,
   grants,
   grantDrops,
+  voidGrants,
   quarantine,
   quarantineDrops,
 }: Append): boolean {
-  const lists = [entries, drops, stamps?.keys, grants, grantDrops, quarantine, quarantineDrops];
+  const lists = [entries, drops, stamps?.keys, grants, grantDrops, voidGrants, quarantine, quarantineDrops];
   return lists.every((list) => !list?.length);
 }
 
@@ -182,6 +186,8 @@ async function writeEntries(log: Log, change: Append, session: ClientSession): P
 }
 
 async function writeGrants(log: Log, change: Append, session: ClientSession): Promise<void> {
+  for (const collection of change.voidGrants ?? [])
+    await log.grants.deleteMany(inCollection(collection), { session });
   const operations: AnyBulkWriteOperation<GrantDocument>[] = [];
   for (const key of change.grantDrops ?? []) operations.push({ deleteOne: { filter: { _id: key } } });
   for (const grant of change.grants ?? []) {

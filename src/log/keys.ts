@@ -71,8 +71,13 @@ function lastOf(rows: ReadonlyArray<{ readonly _id: RecordKey }>): KeyPage["last
   return last && { key: last._id.k };
 }
 
+/** Whatever is stored by the keys of one collection's records. */
+export function inCollection(collection: string): Document {
+  return inRange({ collection, after: undefined });
+}
+
 /** Compared as whole documents `{c, k}` or `{c, k, f}`, so that keys of all BSON types come, in their order. */
-function inRange({ collection, after }: KeyRange): Document {
+function inRange({ collection, after }: Omit<KeyRange, "max">): Document {
   const from = after
     ? { $gt: { c: collection, k: after.key, f: new MaxKey() } }
     : { $gte: { c: collection, k: new MinKey() } };

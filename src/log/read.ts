@@ -1,7 +1,8 @@
 // Reading the log: entries of some feeds after a position, in seq order, in the session's snapshot.
-// Feeds are read in groups of at most 200 and merged: beyond that MongoDB's plan turns into a blocking sort.
-import type { ClientSession, FindCursor } from "mongodb";
-import type { Feed } from "../model/feed.ts";
+// Feeds are read in groups of at most 200 and merged: beyond that MongoDB's plan turns into a blocking sort. The feeds
+// that are all of a collection are no entry's own: they are read along the log.
+import type { ClientSession, Document, Filter, FindCursor } from "mongodb";
+import { collectionOfFeed, type Feed, isWholeFeed } from "../model/feed.ts";
 import type { Seq } from "../model/seq.ts";
 import { findInOneReply } from "../mongo/one-reply.ts";
 import { type Entry, type EntryDocument, entryOf, type MainEntry, type RecordKey } from "./entry.ts";
@@ -29,9 +30,7 @@ export async function* readEntries(
   ranges: readonly FeedRange[],
   options: ReadOptions,
 ): AsyncGenerator<Entry[], void, undefined> {
-  const cursors = ranges.flatMap((range) =>
-    inGroups(range.feeds, FEEDS_PER_QUERY_MAX).map((feeds) => entryCursor(log, feeds, range.after, options)),
-  );
+  const cursors = ranges.flatMap(queriesOf).map((query) => entryCursor(log, query, options));
   try {
     const [only] = cursors;
     if (only && cursors.length === 1) yield* batchesOf(only);
@@ -90,21 +89,12 @@ export async function countEntries(
   options: { readonly session: ClientSession; readonly max: number },
 ): Promise<number> {
   let count = 0;
-  for (const { feeds, after } of ranges) {
-    for (const group of inGroups(feeds, FEEDS_PER_QUERY_MAX)) {
-      if (count >= options.max) return options.max;
-      const rows = await log.entries
-        .aggregate<{ n: number }>(
-          [
-            { $match: { feeds: { $in: group }, seq: { $gt: after } } },
-            { $limit: options.max - count },
-            { $count: "n" },
-          ],
-          { session: options.session, hint: { feeds: 1, seq: 1 } },
-        )
-        .toArray();
-      count += rows[0]?.n ?? 0;
-    }
+  for (const { filter, hint } of ranges.flatMap(queriesOf)) {
+    if (count >= options.max) return options.max;
+    const stages = [{ $match: filter }, { $limit: options.max - count }, { $count: "n" }];
+    const { session } = options;
+    const [row] = await log.entries.aggregate<{ n: number }>(stages, { session, hint }).toArray();
+    count += row?.n ?? 0;
   }
   return count;
 }
@@ -115,17 +105,29 @@ function readOptions({ batchSize }: ReadOptions) {
   return { batchSize: batchSize ?? BATCH_SIZE, projection: { load: 0 } } as const;
 }
 
-function entryCursor(
-  log: Log,
-  feeds: readonly Feed[],
-  after: Seq,
-  options: ReadOptions,
-): FindCursor<EntryDocument> {
+interface Query {
+  readonly filter: Filter<EntryDocument>;
+  readonly hint: Document;
+}
+
+function queriesOf({ feeds, after }: FeedRange): Query[] {
+  const seq = { $gt: after };
+  const whole = feeds.filter(isWholeFeed).map(collectionOfFeed);
+  const groups = inGroups(
+    feeds.filter((feed) => !isWholeFeed(feed)),
+    FEEDS_PER_QUERY_MAX,
+  );
+  const queries: Query[] = groups.map((group) => ({
+    filter: { feeds: { $in: group }, seq },
+    hint: { feeds: 1, seq: 1 },
+  }));
+  if (whole.length > 0) queries.push({ filter: { seq, "_id.c": { $in: whole } }, hint: { seq: 1 } });
+  return queries;
+}
+
+function entryCursor(log: Log, { filter, hint }: Query, options: ReadOptions): FindCursor<EntryDocument> {
   return log.entries
-    .find(
-      { feeds: { $in: [...feeds] }, seq: { $gt: after } },
-      { session: options.session, hint: { feeds: 1, seq: 1 }, ...readOptions(options) },
-    )
+    .find(filter, { session: options.session, hint, ...readOptions(options) })
     .sort({ seq: 1 });
 }
 

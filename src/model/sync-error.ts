@@ -18,7 +18,8 @@ export type ErrorReason =
   | "UNSUPPORTED"
   | "INTERNAL"
   | "OVERLOADED"
-  | "NOT_FOUND";
+  | "NOT_FOUND"
+  | "ISSUER_UNAVAILABLE";
 
 /** One broken rule of a request or record. */
 export interface Violation {

@@ -64,12 +64,12 @@ async function* deliverRead(
   catchUp: CatchUp,
   phase: PassPhase,
 ): AsyncGenerator<Frame, "cut" | "spent" | undefined, undefined> {
-  const { pass, client, sender, budget, request } = catchUp;
+  const { pass, client, budget, request } = catchUp;
   const { position } = client.subscription;
   const cutter = new BatchCutter(request.batchBytesMax, position);
   let last: Seq | undefined;
   const flush = async function* () {
-    yield* sender.sendAll(cutter.flush());
+    yield* sendOf(catchUp, cutter.flush());
     if (last !== undefined) client.delivered(last, phase);
   };
   for (let due = pass.take(); due; due = pass.take()) {
@@ -85,17 +85,25 @@ async function* deliverRead(
       if (phase === "leaving") yield* reopen(catchUp, []);
       return "spent";
     }
-    let sent = 0;
-    for (const frame of cutter.add(change, phase === "held" ? due.entry.seq : position)) {
-      yield* sender.send(frame);
-      sent++;
-    }
+    const frames = cutter.add(change, phase === "held" ? due.entry.seq : position);
+    const sent = yield* sendOf(catchUp, frames);
     last = due.entry.seq;
     if (pass.isOver && sent > 0) pass.close();
   }
   yield* flush();
   if (!pass.isDropped) client.delivered(pass.upTo, phase);
   return pass.isDropped ? "cut" : undefined;
+}
+
+/** @returns how many there were. @throws PassOutdated before the first that may not be sent. */
+function* sendOf({ pass, sender }: CatchUp, frames: Iterable<Frame>): Generator<Frame, number, undefined> {
+  let sent = 0;
+  for (const frame of frames) {
+    pass.refuseOutdated();
+    yield* sender.send(frame);
+    sent++;
+  }
+  return sent;
 }
 
 /** Names a record that the client's form can't carry, before the position moves past it. */

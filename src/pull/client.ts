@@ -5,7 +5,7 @@ import type { LogSnapshot } from "../log/snapshot.ts";
 import type { LogState } from "../log/state.ts";
 import { collectionOfFeed, type Feed } from "../model/feed.ts";
 import { invariant } from "../model/invariant.ts";
-import { type Grants, mergeGrants, type Principal } from "../model/principal.ts";
+import { type Grants, grantsHeld, type Principal } from "../model/principal.ts";
 import type { Cursor, Selection } from "../model/pull-request.ts";
 import type { Seq } from "../model/seq.ts";
 import { feedsHeld } from "../schema/scopes.ts";
@@ -149,7 +149,7 @@ export class Client {
 
   #feedsOf(memberships: Grants): Feed[] {
     const { services, principal, request } = this.#options;
-    const grants = mergeGrants(principal.claimGrants, memberships);
+    const grants = grantsHeld(principal, memberships);
     return feedsHeld(services.schema, grants, request.collections.length ? request.collections : undefined);
   }
 
@@ -202,8 +202,11 @@ interface About {
 }
 
 async function countBacklog(snapshot: LogSnapshot, subscription: Subscription): Promise<number> {
-  const ranges = [...rangesToRead(subscription), ...rangesLeaving(subscription)];
+  const { head } = snapshot.state;
+  const ranges = [...rangesToRead(subscription), ...rangesLeaving(subscription)].filter(
+    ({ after }) => after < head,
+  );
   const counted = await snapshot.countEntries(ranges, BACKLOG_COUNTED_MAX);
   if (counted < BACKLOG_COUNTED_MAX) return counted;
-  return snapshot.state.head - Math.min(...ranges.map(({ after }) => after));
+  return head - Math.min(...ranges.map(({ after }) => after));
 }

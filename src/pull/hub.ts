@@ -4,7 +4,7 @@ import type { CommittedAppend } from "../log/append.ts";
 import type { Entry } from "../log/entry.ts";
 import type { Log } from "../log/log.ts";
 import { type LogSnapshot, openSnapshot } from "../log/snapshot.ts";
-import { collectionState, type LogState } from "../log/state.ts";
+import type { LogState } from "../log/state.ts";
 import { SnapshotLost } from "../log/translated.ts";
 import { watchRevisions } from "../log/watch.ts";
 import type { Clock } from "../model/clock.ts";
@@ -16,6 +16,7 @@ import { Audiences, type Listener } from "./audiences.ts";
 import { Ring } from "./ring.ts";
 import type { PullSettings } from "./settings.ts";
 import { type Audience, Step, type StepSource } from "./step.ts";
+import { Withheld, withholdsMore } from "./withheld.ts";
 
 export interface HubOptions {
   readonly log: Log;
@@ -31,6 +32,14 @@ export interface Stand {
   readonly revision: number;
 }
 
+interface KnownGrants {
+  readonly epoch: string;
+  /** The one that changed them last. */
+  readonly revision: number;
+  /** Of those who listened then. */
+  readonly byPrincipal: ReadonlyMap<string, Grants>;
+}
+
 /** While the leader's appends come by hand, a change told by the database is probably one of them. */
 const APPEND_GRACE_MS = 20;
 /** Appends waiting for a read to end; beyond, reading is quicker. */
@@ -39,6 +48,7 @@ const RETRY_MS = 250;
 const RETRY_MS_MAX = 5_000;
 
 export class Hub {
+  readonly withheld = new Withheld();
   readonly #options: HubOptions;
   readonly #audiences = new Audiences();
   readonly #listeners = new Set<Listener>();
@@ -47,6 +57,7 @@ export class Hub {
   readonly #watching: Promise<void>;
   #pending: CommittedAppend[] = [];
   #state: LogState | undefined;
+  #grants: KnownGrants | undefined;
   #mustRead = false;
   #isBusy = false;
   #isFedByHand = false;
@@ -82,9 +93,17 @@ export class Hub {
     return this.#ring.stepAfter(revision) ?? "behind";
   }
 
+  /** What memberships grant a principal by a state of the log, if that is known here: spares a pass the read. */
+  grantsOf(principal: string, { epoch, grantsRevision }: LogState): Grants | undefined {
+    const known = this.#grants;
+    const isCurrent = known?.epoch === epoch && known.revision === grantsRevision;
+    return isCurrent ? known.byPrincipal.get(principal) : undefined;
+  }
+
   /** The leader's append on its own node, in order. */
   onAppend(append: CommittedAppend): void {
     this.#isFedByHand = true;
+    this.#hearOf(append.state);
     if (!this.#isBusy && !append.grantsChanged && this.#leadsOn(append)) {
       this.#take(append, undefined);
       return;
@@ -202,6 +221,7 @@ export class Hub {
     const snapshot = await openSnapshot(this.#options.log);
     try {
       const { state } = snapshot;
+      this.#hearOf(state);
       const now = this.#state;
       const isSame = now?.epoch === state.epoch && now.revision === state.revision;
       if (isSame) return;
@@ -250,13 +270,15 @@ export class Hub {
   }
 
   #publish(source: StepSource): void {
-    if (this.#listeners.size === 0 || this.#withholdsMore(source.state)) {
+    // The step would hold entries from before: passes know what to leave out.
+    if (this.#listeners.size === 0 || withholdsMore(this.#state, source.state)) {
       this.#startOver(source.state);
       return;
     }
     const step: Step = new Step(source, this.#options.schema, (bytes) => this.#ring.grow(step, bytes));
     this.#ring.push(step);
     this.#state = source.state;
+    if (source.grants) this.#remember(source.grants, source.state);
     if (source.grants) this.#audiences.wakeAll();
     else {
       this.#audiences.wakeTouched(step);
@@ -264,13 +286,16 @@ export class Hub {
     }
   }
 
-  /** Steps, those of the ring and this one, may hold what is hidden from now on; passes know what to leave out. */
-  #withholdsMore(state: LogState): boolean {
-    const now = this.#state;
-    return state.collections.some(({ name, oldestReadable }) => {
-      const known = now && collectionState(now, name);
-      return oldestReadable > (known?.oldestReadable ?? 1);
-    });
+  /** They hold until a later revision changes grants. */
+  #remember(byPrincipal: ReadonlyMap<string, Grants>, { epoch, grantsRevision: revision }: LogState): void {
+    this.#grants = { epoch, revision, byPrincipal };
+  }
+
+  /** Steps made before, and passes, may hold what is hidden from now on. */
+  #hearOf(state: LogState): void {
+    if (!this.withheld.hear(state)) return;
+    this.#ring.clear();
+    this.#audiences.wakeAll();
   }
 
   /** Nothing changed for them but the clock: many such steps make one checkpoint. */

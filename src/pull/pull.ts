@@ -7,6 +7,7 @@ import type { Logger } from "../model/logger.ts";
 import type { Principal } from "../model/principal.ts";
 import type { Cursor, ListRequest, PullRequest } from "../model/pull-request.ts";
 import { SyncError } from "../model/sync-error.ts";
+import type { Collection } from "../schema/collection.ts";
 import type { Schema } from "../schema/schema.ts";
 import { Hub } from "./hub.ts";
 import type { PullServices } from "./services.ts";
@@ -43,6 +44,10 @@ export interface Pull {
   ): AsyncGenerator<Frame, void, undefined>;
   /** One page: ends at about `batchBytesMax`, at the head, or when the wait for news is over. @throws as pullChanges */
   listChanges(principal: Principal, request: ListRequest, signal: AbortSignal): Promise<Page>;
+  /** Whether it has heard of the log's state. */
+  readonly isInformed: boolean;
+  /** Whether the log, as far as this node has heard, is made by this very schema of a collection. */
+  isPresent(collection: Pick<Collection, "name" | "fingerprint">): boolean;
   /** The leader on this node has appended: spares the hub a read. Appends must be given in order. */
   onAppend(append: CommittedAppend): void;
   /** All streams end with Closed(RECONNECT); new calls are refused. */
@@ -58,6 +63,10 @@ const WAIT_MS_MAX = 60_000;
 
 /** Streams opened together don't end together: ages differ by a fifth. */
 const AGE_SPREAD = 0.2;
+
+/** A page is made again when its schema has changed meanwhile. */
+const PAGE_RUNS_MAX = 5;
+const RETRY_MS = 500;
 
 export function createPull(options: PullOptions): Pull {
   const { log, schema, clock, logger, random = Math.random } = options;
@@ -88,19 +97,23 @@ export function createPull(options: PullOptions): Pull {
 
     async listChanges(principal, request, signal) {
       const newsByMs = clock.nowMs() + Math.min(WAIT_MS_MAX, request.waitMs);
-      const stream = open({
-        principal,
-        request,
-        signal,
-        heartbeatIntervalMs: undefined,
-        totalBytesMax: request.batchBytesMax,
-        until: { newsByMs },
-      });
-      const frames: Frame[] = [];
-      for await (const frame of stream.frames()) if (frame.kind !== "closed") frames.push(frame);
-      return { frames, cursor: stream.cursor };
+      const totalBytesMax = request.batchBytesMax;
+      for (let run = 1; run <= PAGE_RUNS_MAX; run++) {
+        const { times } = hub.withheld;
+        const until = { newsByMs };
+        const about = { principal, request, signal, heartbeatIntervalMs: undefined, totalBytesMax, until };
+        const page = await pageOf(open(about));
+        // Frames of a page wait for its last: some may hold what is withheld by now.
+        if (hub.withheld.times === times) return page;
+      }
+      throw new SyncError("CONTENTION", "the schema keeps changing; try again", { retryAfterMs: RETRY_MS });
     },
 
+    get isInformed() {
+      return hub.withheld.isInformed;
+    },
+
+    isPresent: (collection) => hub.withheld.isPresent(collection),
     onAppend: (append) => hub.onAppend(append),
     drain,
 
@@ -109,4 +122,10 @@ export function createPull(options: PullOptions): Pull {
       await hub.close();
     },
   };
+}
+
+async function pageOf(stream: PullStream): Promise<Page> {
+  const frames: Frame[] = [];
+  for await (const frame of stream.frames()) if (frame.kind !== "closed") frames.push(frame);
+  return { frames, cursor: stream.cursor };
 }

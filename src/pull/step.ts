@@ -11,7 +11,7 @@ import type { Grants } from "../model/principal.ts";
 import type { Seq } from "../model/seq.ts";
 import type { Schema } from "../schema/schema.ts";
 import { type Due, encodeDue, recordName } from "./due.ts";
-import { isHeld, putDue, removeDue, type Standing, type Subscription } from "./subscription.ts";
+import { feedsOf, isHeld, putDue, removeDue, type Standing, type Subscription } from "./subscription.ts";
 
 /** Subscribers that hold the same feeds. */
 export interface Audience {
@@ -103,7 +103,7 @@ export class Step {
 
   #index(entry: Entry): void {
     if (entry.kind === "main") this.#mains.set(recordName(entry), entry);
-    for (const feed of entry.kind === "main" ? entry.feeds : [entry.key.f]) {
+    for (const feed of feedsOf(entry)) {
       const entries = this.#entriesByFeed.get(feed);
       if (entries) entries.push(entry);
       else this.#entriesByFeed.set(feed, [entry]);
@@ -149,7 +149,7 @@ export class Step {
   /** A record that left a feed and still exists was written in the same append, so it is in this step or nowhere. */
   #holds(subscription: Subscription, leaver: LeaverEntry): boolean {
     const main = this.#mains.get(recordName(leaver));
-    return main !== undefined && isHeld(subscription, main.feeds);
+    return main !== undefined && isHeld(subscription, main);
   }
 
   #encode(due: Due, recordForm: "PROTO" | "JSON"): EncodedChange {

@@ -23,6 +23,9 @@ export interface LifeOptions {
   readonly onAbort: () => void;
 }
 
+/** Named, since without a reason each abort makes an error with its stack. */
+const CLOSED = "the stream is closed";
+
 export class StreamLife {
   readonly #options: LifeOptions;
   readonly #timer = new AbortController();
@@ -88,7 +91,7 @@ export class StreamLife {
 
   close(): void {
     this.#options.signal.removeEventListener("abort", this.#aborted);
-    this.#timer.abort();
+    this.#timer.abort(CLOSED);
     this.wake();
   }
 

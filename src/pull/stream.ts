@@ -6,12 +6,13 @@ import { SnapshotLost } from "../log/translated.ts";
 import type { Principal } from "../model/principal.ts";
 import type { Cursor, Selection } from "../model/pull-request.ts";
 import { SyncError } from "../model/sync-error.ts";
+import { tokenError } from "../model/token-fault.ts";
 import type { Listener } from "./audiences.ts";
 import { Budget } from "./budget.ts";
 import { type PassEnd, runPass } from "./catch-up.ts";
 import { Client } from "./client.ts";
 import { type Arrival, type LiveEnd, runLive } from "./live.ts";
-import { Pass } from "./pass.ts";
+import { Pass, PassOutdated } from "./pass.ts";
 import { Ended, Sender } from "./sender.ts";
 import type { PullServices } from "./services.ts";
 import { type Ending, StreamLife } from "./stream-life.ts";
@@ -129,6 +130,7 @@ export class PullStream {
       this.#lostInARow = 0;
       return end;
     } catch (error) {
+      if (error instanceof PassOutdated) return "cut";
       if (!(error instanceof SnapshotLost)) throw error;
       this.#lostInARow = this.#client.subscription.position > position ? 0 : this.#lostInARow + 1;
       if (this.#lostInARow > LOST_MAX) throw unreadable(error);
@@ -140,12 +142,14 @@ export class PullStream {
 
   async #openPass(): Promise<Pass> {
     const { services, principal } = this.#options;
-    const { log, clock, settings } = services;
+    const { log, clock, settings, hub } = services;
     const { passTimeMaxMs: timeMaxMs, readEntriesMax } = settings;
+    const { times } = hub.withheld;
+    const isOutdated = () => hub.withheld.times !== times;
     const snapshot = await openSnapshot(log);
     try {
-      const grants = await snapshot.grantsOf(principal.id);
-      this.#pass = new Pass({ snapshot, grants, clock, timeMaxMs, readEntriesMax });
+      const grants = hub.grantsOf(principal.id, snapshot.state) ?? (await snapshot.grantsOf(principal.id));
+      this.#pass = new Pass({ snapshot, grants, clock, timeMaxMs, readEntriesMax, isOutdated });
     } catch (error) {
       await snapshot.close();
       throw error;
@@ -201,7 +205,7 @@ export class PullStream {
 
 function* lastWords(ending: Ending): Generator<Frame, void, undefined> {
   if (ending.kind === "token-expired") {
-    throw new SyncError("TOKEN_EXPIRED", "the access token has expired: get a new one and resume");
+    throw tokenError("expired");
   }
   if (ending.kind === "reconnect") yield closedFrame("RECONNECT", ending.retryAfterMs);
 }

@@ -3,7 +3,7 @@
 // back with the stored cursor stand alike (P5). Catch-up and live decide by the same functions.
 import type { LeaverEntry, MainEntry } from "../log/entry.ts";
 import type { FeedRange } from "../log/read.ts";
-import { collectionOfFeed, type Feed } from "../model/feed.ts";
+import { collectionOfFeed, type Feed, wholeFeedOf } from "../model/feed.ts";
 import type { Seq } from "../model/seq.ts";
 
 /** How a client stands with one feed it holds. */
@@ -139,9 +139,25 @@ function grouped(starts: ReadonlyArray<readonly [Feed, Seq]>): FeedRange[] {
   return [...groups].map(([after, feeds]) => ({ feeds, after }));
 }
 
-/** Whether a record in these feeds is the client's to see. */
-export function isHeld({ held }: Subscription, feeds: readonly Feed[]): boolean {
-  return feeds.some((feed) => held.has(feed));
+/** Whether the record is the client's to see. */
+export function isHeld({ held }: Subscription, { key, feeds }: Pick<MainEntry, "key" | "feeds">): boolean {
+  return feeds.some((feed) => held.has(feed)) || held.has(wholeFeedOf(key.c));
+}
+
+/** The feeds an entry tells of: those it names, and all of its collection. */
+export function feedsOf(entry: MainEntry | LeaverEntry): Feed[] {
+  const whole = wholeFeedOf(entry.key.c);
+  return entry.kind === "main" ? [...entry.feeds, whole] : [entry.key.f, whole];
+}
+
+/** How the client stands with those of an entry's feeds that it holds, or that leave it. */
+function standingsIn<T>(standings: ReadonlyMap<Feed, T>, entry: MainEntry | LeaverEntry): T[] {
+  const found: T[] = [];
+  for (const feed of feedsOf(entry)) {
+    const standing = standings.get(feed);
+    if (standing !== undefined) found.push(standing);
+  }
+  return found;
 }
 
 /** Whether the client has had a checkpoint with each feed it holds. */
@@ -157,9 +173,7 @@ export function putDue(subscription: Subscription, entry: MainEntry): readonly n
   const { held, position, checkpoint } = subscription;
   let isDue = false;
   let isCovered = false;
-  for (const feed of entry.feeds) {
-    const standing = held.get(feed);
-    if (standing === undefined) continue;
+  for (const standing of standingsIn(held, entry)) {
     if (entry.seq > Math.max(position, standing.floor)) isDue = true;
     if (standing.cover <= checkpoint) isCovered = true;
   }
@@ -178,23 +192,22 @@ function fieldsSince({ since, marks }: MainEntry, base: Seq): readonly number[] 
   return changed.sort((a, b) => a - b);
 }
 
-/** Whether the client must hear that a record left this feed, unless it holds the record through another. */
-export function removeDue(subscription: Subscription, { key, seq }: LeaverEntry): boolean {
-  const standing = subscription.held.get(key.f);
-  return standing !== undefined && seq > removesAfter(subscription, standing);
+/**
+ * Whether the client must hear that a record left this feed, unless it holds the record through another: of all of a
+ * collection, too, a record is gone once it has left its feeds and entered none.
+ */
+export function removeDue(subscription: Subscription, entry: LeaverEntry): boolean {
+  const standings = standingsIn(subscription.held, entry);
+  return standings.some((standing) => entry.seq > removesAfter(subscription, standing));
 }
 
 /** As `removeDue`, for an entry of feeds taken away. A leaver is suppressed if the record is held; see `isHeld`. */
 export function revokeDue(subscription: Subscription, entry: MainEntry | LeaverEntry): boolean {
-  const { leaving } = subscription;
+  const standings = standingsIn(subscription.leaving, entry);
   if (entry.kind === "main") {
-    return (
-      !isHeld(subscription, entry.feeds) &&
-      entry.feeds.some((feed) => (leaving.get(feed)?.done ?? Number.POSITIVE_INFINITY) < entry.seq)
-    );
+    return standings.some(({ done }) => entry.seq > done) && !isHeld(subscription, entry);
   }
-  const standing = leaving.get(entry.key.f);
-  return standing !== undefined && entry.seq > Math.max(standing.done, standing.join);
+  return standings.some(({ done, join }) => entry.seq > Math.max(done, join));
 }
 
 /** Everything up to `position` is delivered. */

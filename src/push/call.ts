@@ -37,11 +37,15 @@ export interface PushParts {
   readonly mutationBytesMax: number;
 }
 
+/** Whether a collection's schema is that of the log: one of an older schema may show what is hidden by now. */
+export type IsPresent = (collection: Collection) => boolean;
+
 export interface Call {
   readonly principal: Principal;
   readonly recordForm: RecordForm["form"];
   readonly signal: AbortSignal;
   readonly budget: RecordBudget;
+  readonly isPresent: IsPresent;
 }
 
 /** Bytes of records the call's receipts may still carry. */
@@ -52,12 +56,16 @@ export interface RecordBudget {
 /** Records attached to one response, at most, in their binary form: as much as a request may hold. */
 export const RECORD_BYTES_MAX = 4 * 2 ** 20;
 
-/** The record in the form asked for; undefined when the response, or that form, can't hold it: it will come by the pull. */
+/**
+ * The record in the form asked for; undefined when the response, or that form, can't hold it, or this node's schema of
+ * it is not the present one: it will come by the pull.
+ */
 export function recordForCaller(
-  { budget, recordForm }: Call,
+  { budget, recordForm, isPresent }: Call,
   collection: Collection,
   bytes: Uint8Array,
 ): RecordForm | undefined {
+  if (!isPresent(collection)) return undefined;
   if (bytes.length > budget.bytesLeft) return undefined;
   if (recordForm === "JSON" && isBeyondJson(collection, bytes)) return undefined;
   budget.bytesLeft -= bytes.length;

@@ -17,6 +17,7 @@ import { differingFields, mergeFields } from "./merge-fields.ts";
 import type { ReadMutation } from "./read-mutation.ts";
 import { orRejection, Refused } from "./refused.ts";
 import { createStamps, writeStamps } from "./stamps.ts";
+import { refuseRewrite, refuseUnlessWritable } from "./write-access.ts";
 
 export interface Decision {
   readonly outcome: "APPLIED" | "MERGED" | "CONFLICT" | "REJECTED";
@@ -121,7 +122,8 @@ function decideCreate(
   { view, grants, nowMs }: Seen<View>,
 ): Decision {
   const document = { ...intent.document, ...createStamps(read.collection, nowMs) };
-  refuseUnlessWritable(grants, encodeFit(read, document));
+  const encoded = encodeFit(read, document);
+  refuseRewrite(read, grants, { before: undefined, after: document, encoded, granted: undefined });
   if (!view.visible) {
     if (view.exists) throw idTaken();
     return applied({ kind: "insert", document });
@@ -149,8 +151,10 @@ function decideUpdate(read: ReadMutation, intent: Of<"update">, situation: Seen<
       ? applied(undefined)
       : { ...nothing, outcome: "MERGED", conflicts, record: view.encoded.bytes };
   }
-  const after = encodeFit(read, applyChange(view.document, change));
-  refuseUnlessWritable(grants, after);
+  const document = applyChange(view.document, change);
+  const after = encodeFit(read, document);
+  const granted = view.encoded.membership;
+  refuseRewrite(read, grants, { before: view.document, after: document, encoded: after, granted });
   refuseBrokenRules(read, { before: view.encoded, after });
   const step = { kind: "change", ...change } as const;
   return conflicts.length === 0
@@ -170,7 +174,13 @@ function decideRevival(read: ReadMutation, intent: Of<"update">, situation: Seen
   const { _id, ...revived } = change ? applyChange(before.document, change) : before.document;
   const document = { ...revived, ...writeStamps(read.collection, nowMs) };
   const after = encodeFit(read, document);
-  refuseUnlessWritable(grants, after);
+  // What it granted went when it was deleted: coming back it grants anew.
+  refuseRewrite(read, grants, {
+    before: before.document,
+    after: document,
+    encoded: after,
+    granted: undefined,
+  });
   refuseBrokenRules(read, { before: before.encoded, after });
   const step = { kind: "insert", document } as const;
   return { ...nothing, outcome: "MERGED", step, conflicts, record: after.bytes };
@@ -215,11 +225,6 @@ function isExpected({ mutation }: ReadMutation, { entry, view }: Seen<Visible>):
   if (mutation.expectedVersion === 0) return true;
   if (entry?.seq !== mutation.expectedVersion) return false;
   return Buffer.compare(entry.record, view.encoded.bytes) === 0;
-}
-
-function refuseUnlessWritable(grants: Grants, { scopes }: EncodedRecord): void {
-  if (canWrite(grants, scopes)) return;
-  throw new Refused("FORBIDDEN", "the record is, or would be, in no scope the caller may write");
 }
 
 function idTaken(): Refused {

@@ -8,7 +8,7 @@ import type { MainEntry } from "../log/entry.ts";
 import { readGrantsOfAll } from "../log/grants.ts";
 import { readMainEntries } from "../log/read.ts";
 import type { CommitClock } from "../model/commit-clock.ts";
-import { type Grants, mergeGrants, type Principal } from "../model/principal.ts";
+import { type Grants, grantsHeld, type Principal } from "../model/principal.ts";
 import {
   type Found,
   readDocuments,
@@ -58,8 +58,7 @@ export async function readFacts(
 
 /** What a principal may see and write: by its claims, and by memberships. */
 export function grantsOf({ memberships }: Pick<Facts, "memberships">, principal: Principal): Grants {
-  const granted = memberships.get(principal.id);
-  return granted === undefined ? principal.claimGrants : mergeGrants(principal.claimGrants, granted);
+  return grantsHeld(principal, memberships.get(principal.id));
 }
 
 async function readAllDocuments(

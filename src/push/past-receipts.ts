@@ -10,7 +10,7 @@ import { readGrants } from "../log/grants.ts";
 import type { Log } from "../log/log.ts";
 import type { CommitClock } from "../model/commit-clock.ts";
 import type { LedgerConflict, LedgerEntry, NamedField } from "../model/ledger-entry.ts";
-import { type Grants, mergeGrants, type Principal } from "../model/principal.ts";
+import { type Grants, grantsHeld, type Principal } from "../model/principal.ts";
 import type { RecordForm } from "../model/record-form.ts";
 import { SyncError } from "../model/sync-error.ts";
 import { readDocuments, type Source, type SourceKey } from "../mongo/source-document.ts";
@@ -20,6 +20,7 @@ import { isBeyondJson } from "../schema/json-limits.ts";
 import { keyOf, recordIdOf } from "../schema/record-id.ts";
 import { recordToJson } from "../schema/record-json.ts";
 import type { Schema } from "../schema/schema.ts";
+import type { IsPresent } from "./call.ts";
 import { viewOf } from "./decide.ts";
 
 export interface PastReceiptsOptions {
@@ -28,6 +29,8 @@ export interface PastReceiptsOptions {
   readonly log: Log;
   readonly ledger: Ledger;
   readonly schema: Schema;
+  /** Asked before values of conflicts are told. Default: always. */
+  readonly isPresent?: IsPresent;
 }
 
 export interface GetReceipt {
@@ -169,8 +172,13 @@ async function visibleRecords(
   principal: Principal,
   receipts: readonly StoredReceipt[],
 ): Promise<IsVisible> {
-  if (principal.isService) return () => true;
-  const concerned = receipts.filter(({ conflicts }) => conflicts.length > 0);
+  const { schema, isPresent = () => true } = parts;
+  const isTold = ({ collection: name, conflicts }: StoredReceipt) => {
+    const collection = schema.collections.get(name);
+    return conflicts.length > 0 && collection !== undefined && isPresent(collection);
+  };
+  if (principal.isService) return isTold;
+  const concerned = receipts.filter(isTold);
   if (concerned.length === 0) return () => false;
   parts.signal.throwIfAborted();
   const grants = await currentGrants(parts, principal);
@@ -209,9 +217,9 @@ async function visibleIn(
   return visible;
 }
 
-async function currentGrants({ log, schema }: Parts, { id, claimGrants }: Principal): Promise<Grants> {
+async function currentGrants({ log, schema }: Parts, principal: Principal): Promise<Grants> {
   const fromMemberships = [...schema.collections.values()].some(({ grant }) => grant !== undefined);
-  return fromMemberships ? mergeGrants(claimGrants, await readGrants(log, id)) : claimGrants;
+  return grantsHeld(principal, fromMemberships ? await readGrants(log, principal.id) : undefined);
 }
 
 interface Telling {

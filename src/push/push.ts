@@ -15,7 +15,7 @@ import type { SessionPool } from "../mongo/session-pool.ts";
 import type { Source } from "../mongo/source-document.ts";
 import { sourceReadOptions } from "../schema/bson-value.ts";
 import type { Schema } from "../schema/schema.ts";
-import { type Call, type PushParts, type PushRequest, RECORD_BYTES_MAX } from "./call.ts";
+import { type Call, type IsPresent, type PushParts, type PushRequest, RECORD_BYTES_MAX } from "./call.ts";
 import { LANES_AT_ONCE } from "./push-lanes.ts";
 import { ALONE_MAX, GROUPS_MAX, Pusher } from "./pusher.ts";
 import { readAll } from "./read-all.ts";
@@ -32,6 +32,8 @@ export interface PushOptions {
   /** Of `PUSH_SESSIONS`; the caller closes it, after push. */
   readonly sessions: SessionPool;
   readonly mutationBytesMax?: number;
+  /** Asked before a record is told. Default: always. */
+  readonly isPresent?: IsPresent;
 }
 
 export interface PushResult {
@@ -60,6 +62,7 @@ const RETRY_AFTER_MS = 500;
 
 export function createPush(options: PushOptions): Push {
   const { client, sourceDb, mutationBytesMax = MUTATION_BYTES_MAX, ...shared } = options;
+  const { isPresent = () => true } = options;
   const source: Source = { client, databaseName: sourceDb, readOptions: sourceReadOptions };
   const parts: PushParts = { ...shared, source, mutationBytesMax };
   const pusher = new Pusher<SubmittedUnit>(work(parts));
@@ -72,7 +75,7 @@ export function createPush(options: PushOptions): Push {
       try {
         signal.throwIfAborted();
         const budget = { bytesLeft: RECORD_BYTES_MAX };
-        const call: Call = { principal, recordForm: request.recordForm, signal, budget };
+        const call: Call = { principal, recordForm: request.recordForm, signal, budget, isPresent };
         const submission = submissionOf(readAll(parts, call, request.mutations), call, request.atomic);
         const receipts = await submitted(pusher, submission, signal);
         return { receipts, commitClock: highest(receipts) };

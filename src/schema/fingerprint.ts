@@ -4,7 +4,7 @@ import { type DescEnum, type DescField, type DescMessage, ScalarType } from "@bu
 import { enumNames } from "./enum-leaf.ts";
 import type { CollectionDraft } from "./read-collection.ts";
 import { type FieldShape, type MessageShape, reachable, type ValueShape } from "./shape.ts";
-import type { Template } from "./template.ts";
+import { SCOPE_FORM, type Template } from "./template.ts";
 
 /** Of all that shapes a collection's log entries: names don't, except those documents hold. */
 export function collectionFingerprint({ name, shape, scopes, grant }: CollectionDraft): string {
@@ -12,6 +12,7 @@ export function collectionFingerprint({ name, shape, scopes, grant }: Collection
   return hash({
     name,
     messages: factsOfShapes(reachable(shape)),
+    scopeForm: SCOPE_FORM,
     scopes: scopes.map(factsOfTemplate).sort(),
     grant: grant && [factsOfTemplate(grant.principal), factsOfTemplate(grant.scope), right],
   });

@@ -6,7 +6,7 @@ import type { Access } from "../model/principal.ts";
 import type { MembershipRule } from "./collection.ts";
 import type { Faults } from "./schema-error.ts";
 import type { FieldShape, MessageShape } from "./shape.ts";
-import { parseTemplate, resolveSlots, type Template } from "./template.ts";
+import { faultOfScope, parseTemplate, resolveSlots, type Template } from "./template.ts";
 
 /** A scope given by tokens: its slots are the names of claims. */
 export interface ClaimGrant {
@@ -32,7 +32,7 @@ export function readScopes(
   }
   return texts.flatMap((text, index) => {
     const fault = (problem: string) => faults.add(message, `scope "${text}" ${problem}`, [2, index]);
-    return readTemplate(text, shape, { fault, repeated: true }) ?? [];
+    return readTemplate(text, shape, { fault, repeated: true, check: faultOfScope }) ?? [];
   });
 }
 
@@ -45,13 +45,14 @@ export function readMembership(
   { shape, faults }: Context,
 ): MembershipRule | undefined {
   if (grant === undefined) return undefined;
-  const read = (text: string, number: number, what: string) => {
+  const read = (what: "principal" | "scope", check: TemplateReading["check"]) => {
+    const number = what === "principal" ? 1 : 2;
     const fault = (problem: string) =>
-      faults.add(message, `grant's ${what} "${text}" ${problem}`, [GRANT, number]);
-    return readTemplate(text, shape, { fault, repeated: false });
+      faults.add(message, `grant's ${what} "${grant[what]}" ${problem}`, [GRANT, number]);
+    return readTemplate(grant[what], shape, { fault, repeated: false, check });
   };
-  const principal = read(grant.principal, 1, "principal");
-  const scope = read(grant.scope, 2, "scope");
+  const principal = read("principal", faultOfPrincipal);
+  const scope = read("scope", faultOfScope);
   const right = readRight(grant, shape, (problem, number) => faults.add(message, problem, [GRANT, number]));
   return principal && scope && right && { principal, scope, right };
 }
@@ -79,18 +80,24 @@ interface TemplateReading {
   readonly fault: (problem: string) => void;
   /** Whether lists may fill a slot. */
   readonly repeated: boolean;
+  /** What else is wrong with it. */
+  readonly check: (template: Template<string>) => string | undefined;
+}
+
+/** A token's `sub` has no separator of its own: two values in a row could name another principal. */
+function faultOfPrincipal({ slots }: Template<string>): string | undefined {
+  return slots.length > 1 ? "has two names: keep what tokens say as `sub` in one field" : undefined;
 }
 
 function readTemplate(
   text: string,
   shape: MessageShape,
-  { fault, repeated }: TemplateReading,
+  { fault, repeated, check }: TemplateReading,
 ): Template<FieldShape> | undefined {
   const template = parseTemplate(text);
-  if (typeof template === "string") {
-    fault(template);
-    return undefined;
-  }
+  const problem = typeof template === "string" ? template : check(template);
+  if (problem !== undefined) fault(problem);
+  if (typeof template === "string") return undefined;
   return resolveSlots(template, (name) => {
     const field = shape.fields.find((field) => field.name === name);
     if (field === undefined) fault(`names ${name}, which is no field of ${shape.desc.name}: use proto names`);
@@ -122,8 +129,9 @@ export function readClaimGrants(file: DescFile, faults: Faults): ClaimGrant[] {
   return grants.flatMap(({ scope: text, access: option, anonymous }, index) => {
     const fault = (problem: string) => faults.add(file, `grant "${text}" ${problem}`, [1, index]);
     const scope = parseTemplate(text);
-    if (typeof scope === "string") fault(scope);
-    else {
+    const problem = typeof scope === "string" ? scope : faultOfScope(scope);
+    if (problem !== undefined) fault(problem);
+    else if (typeof scope !== "string") {
       const access = option === AccessOption.UNSPECIFIED ? "READ_WRITE" : accessOf(option);
       if (access === undefined) fault(`has access ${option}: set ACCESS_READ or ACCESS_READ_WRITE`);
       else if (anonymous && scope.slots.length > 0)

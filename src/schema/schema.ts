@@ -130,7 +130,9 @@ function checkRules(
 ): void {
   const messages = new Set(drafts.flatMap(({ draft }) => reachable(draft.shape).map(({ desc }) => desc)));
   for (const message of messages) {
-    const fault = faultOfRules(validator, visibleOf(message, registry));
+    const visible = registry.getMessage(message.typeName);
+    // Of a type only hidden fields need no rule is ever asked.
+    const fault = visible && faultOfRules(validator, visible);
     if (fault === undefined) continue;
     const advice = "mend it; rules can't name HIDDEN fields";
     faults.add(message, `a validation rule of ${message.name} can't be compiled (${fault}): ${advice}`);
@@ -139,7 +141,7 @@ function checkRules(
 
 function visibleOf({ typeName }: DescMessage, registry: FileRegistry): DescMessage {
   const visible = registry.getMessage(typeName);
-  invariant(visible, "no message is stripped");
+  invariant(visible, "no record is stripped");
   return visible;
 }
 

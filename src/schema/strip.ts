@@ -15,6 +15,7 @@ import {
   MessageOptionsSchema,
 } from "@bufbuild/protobuf/wkt";
 import { FieldAccess, field as fieldRules } from "#gen/tidemark/v1/schema_pb.js";
+import { typesOfHidden } from "./hidden-types.ts";
 import { OPTION_NUMBER } from "./schema-error.ts";
 import { type Removal, withoutLocations } from "./source-info.ts";
 
@@ -22,12 +23,13 @@ const rulesFile = "tidemark/v1/schema.proto";
 
 /**
  * The set generated clients and server reflection are made from. Hidden fields leave their numbers reserved, not their
- * names. buf.validate's rules stay; tidemark/v1/schema.proto goes, unless a message uses one of its types.
+ * names; the types that only they need go with them. buf.validate's rules stay; tidemark/v1/schema.proto goes, unless a message uses one of its types.
  */
 export function stripForClients(set: FileDescriptorSet): FileDescriptorSet {
   const rules = set.file.find((file) => file.name === rulesFile);
   const ruleTypes = new Set(rules === undefined ? [] : typesOf(rules));
-  const file = set.file.map((file) => (file === rules ? file : stripFile(file, ruleTypes)));
+  const gone = typesOfHidden(set, isHidden, (name) => untouched.test(name));
+  const file = set.file.map((file) => (file === rules ? file : stripFile(file, { ruleTypes, gone })));
   const needed = file.some((each) => each.dependency.includes(rulesFile));
   return create(FileDescriptorSetSchema, { file: needed ? file : file.filter((each) => each !== rules) });
 }
@@ -39,12 +41,29 @@ function typesOf(file: FileDescriptorProto): string[] {
 
 /** Other projects' files, where no rule of Tidemark's can be. */
 const foreign = /^(google\/protobuf|buf\/validate)\//;
+/** Files whose types stay, whoever uses them. */
+const untouched = /^(google\/protobuf|buf\/validate|tidemark\/v1)\//;
 
-function stripFile(original: FileDescriptorProto, ruleTypes: ReadonlySet<string>): FileDescriptorProto {
+interface Stripping {
+  /** Types of Tidemark's rules. */
+  readonly ruleTypes: ReadonlySet<string>;
+  /** Types that go, by their full names. */
+  readonly gone: ReadonlySet<string>;
+}
+
+function stripFile(original: FileDescriptorProto, { ruleTypes, gone }: Stripping): FileDescriptorProto {
   if (foreign.test(original.name)) return original;
   const file = clone(FileDescriptorProtoSchema, original);
   const removals: Removal[] = [];
-  for (const [index, message] of file.messageType.entries()) stripMessage(message, [4, index], removals);
+  const name = file.package === "" ? "" : `.${file.package}`;
+  for (const [index, message] of file.messageType.entries()) {
+    stripMessage(message, { path: [4, index], name: `${name}.${message.name}`, removals, gone });
+  }
+  const isGone = (type: { readonly name: string }) => gone.has(`${name}.${type.name}`);
+  removals.push({ list: [4], removed: indexesOf(file.messageType, isGone) });
+  removals.push({ list: [5], removed: indexesOf(file.enumType, isGone) });
+  file.messageType = file.messageType.filter((type) => !isGone(type));
+  file.enumType = file.enumType.filter((type) => !isGone(type));
   if (file.options !== undefined) file.options = bare(FileOptionsSchema, file.options);
   if (!file.messageType.some((message) => uses(message, ruleTypes))) removeImport(file, removals);
   if (file.sourceCodeInfo !== undefined) {
@@ -53,20 +72,23 @@ function stripFile(original: FileDescriptorProto, ruleTypes: ReadonlySet<string>
   return file;
 }
 
-function stripMessage(message: DescriptorProto, path: readonly number[], removals: Removal[]): void {
-  for (const [index, nested] of message.nestedType.entries())
-    stripMessage(nested, [...path, 3, index], removals);
+function stripMessage(message: DescriptorProto, where: Where): void {
+  const { path, name, removals, gone } = where;
+  for (const [index, nested] of message.nestedType.entries()) {
+    stripMessage(nested, { ...where, path: [...path, 3, index], name: `${name}.${nested.name}` });
+  }
   const hidden = message.field.filter(isHidden);
   const reserve = ({ number }: FieldDescriptorProto) =>
     create(DescriptorProto_ReservedRangeSchema, { start: number, end: number + 1 });
   message.reservedRange.push(...hidden.map(reserve));
-  removeOneofsOf(message, hidden, { path, removals });
+  removeOneofsOf(message, hidden, where);
   const entries = new Set(hidden.map((field) => field.typeName));
-  removals.push({
-    list: [...path, 3],
-    removed: indexesOf(message.nestedType, (type) => isEntryOf(type, entries)),
-  });
-  message.nestedType = message.nestedType.filter((type) => !isEntryOf(type, entries));
+  const isGone = (type: { readonly name: string }) => gone.has(`${name}.${type.name}`);
+  const goes = (type: DescriptorProto) => isGone(type) || isEntryOf(type, entries);
+  removals.push({ list: [...path, 3], removed: indexesOf(message.nestedType, goes) });
+  message.nestedType = message.nestedType.filter((type) => !goes(type));
+  removals.push({ list: [...path, 4], removed: indexesOf(message.enumType, isGone) });
+  message.enumType = message.enumType.filter((type) => !isGone(type));
   removals.push({ list: [...path, 2], removed: indexesOf(message.field, isHidden) });
   message.field = message.field.filter((field) => !isHidden(field));
   for (const field of message.field) {
@@ -85,8 +107,10 @@ function isEntryOf(type: DescriptorProto, typeNames: ReadonlySet<string>): boole
   return type.options?.mapEntry === true && [...typeNames].some((name) => name.endsWith(`.${type.name}`));
 }
 
-interface Where {
+interface Where extends Pick<Stripping, "gone"> {
   readonly path: readonly number[];
+  /** The message's full name. */
+  readonly name: string;
   readonly removals: Removal[];
 }
 

@@ -3,8 +3,16 @@ import { compileProtos } from "../../src/generate/compile-protos.ts";
 import { readSchema, type Schema } from "../../src/schema/schema.ts";
 import { folderOf } from "../support/folder-of.ts";
 
+const compiled = new Map<string, Promise<Schema>>();
+
 /** @param grants the list of ClaimGrants, in protobuf's text form. */
-export async function schemaGranting(grants: string): Promise<Schema> {
+export function schemaGranting(grants: string): Promise<Schema> {
+  const schema = compiled.get(grants) ?? compile(grants);
+  compiled.set(grants, schema);
+  return schema;
+}
+
+async function compile(grants: string): Promise<Schema> {
   const text = `
     syntax = "proto3";
     package access.v1;

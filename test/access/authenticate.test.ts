@@ -1,5 +1,5 @@
 // Tokens to principals: what is accepted, what each refusal is called, and what claims grant.
-import { SignJWT, UnsecuredJWT } from "jose";
+import { SignJWT } from "jose";
 import { expect, test } from "vitest";
 import { type AuthenticatorOptions, createAuthenticator } from "../../src/access/authenticate.ts";
 import { issueToken } from "../../src/access/issue-token.ts";
@@ -8,7 +8,6 @@ import { schemaGranting } from "./access-fixture.ts";
 
 const SECRET = "a secret of more than thirty-two bytes, for tests";
 const NOW_MS = 1_800_000_000_000;
-const NOW_SECONDS = NOW_MS / 1000;
 const clock: Clock = { nowMs: () => NOW_MS, sleep: () => Promise.resolve() };
 const OWN = '{scope: "user:{sub}"}, {scope: "team:{teams}", access: ACCESS_READ}';
 const PUBLIC = '{scope: "public", access: ACCESS_READ, anonymous: true}';
@@ -90,40 +89,20 @@ function key(secret: string): Uint8Array {
   return new TextEncoder().encode(secret);
 }
 
-const sign = (claims: Record<string, unknown>, alg = "HS256", secret = SECRET) =>
-  new SignJWT(claims).setProtectedHeader({ alg }).sign(key(secret));
-
-const refused: [string, () => string | Promise<string>][] = [
-  ["another key", () => sign({ sub: "ana" }, "HS256", "another secret that is long enough, too")],
-  ["another algorithm of the same key", () => sign({ sub: "ana" }, "HS512", SECRET.repeat(2))],
-  ["HS384 with the right key", () => sign({ sub: "ana" }, "HS384")],
-  ["alg none", () => new UnsecuredJWT({ sub: "ana" }).encode()],
-  ["no sub", () => sign({ name: "ana" })],
-  ["an empty sub", () => sign({ sub: "" })],
-  ["a sub that is no text", () => sign({ sub: 7 })],
-  ["an over-long sub", () => sign({ sub: "a".repeat(257) })],
-  ["nbf in the future", () => sign({ sub: "ana", nbf: NOW_SECONDS + 3600 })],
-  ["exp that is no number", () => sign({ sub: "ana", exp: "soon" })],
-  ["a dev principal outside dev mode", () => "dev-ana"],
-  ["no token at all", () => "nonsense"],
-  ["an over-long token", () => "a".repeat(20_000)],
-  ["two words", () => "one two"],
-];
-
-test.each(refused)("access: %s → TOKEN_INVALID", async (_, make) => {
-  const authenticate = await authenticator();
-  const call = authenticate(`Bearer ${await make()}`, undefined);
-  await expect(call).rejects.toMatchObject({ reason: "TOKEN_INVALID" });
+test.each([
+  "Basic YTpi",
+  "Bearer",
+  "Bearer ",
+  "token",
+  "Bearer one two",
+  "Bearer ü",
+  `Bearer ${"a".repeat(20_000)}`,
+])("access: authorization %s → TOKEN_INVALID", async (header) => {
+  await expect((await authenticator())(header, undefined)).rejects.toMatchObject({
+    reason: "TOKEN_INVALID",
+    details: { metadata: { fault: "malformed" } },
+  });
 });
-
-test.each(["Basic YTpi", "Bearer", "Bearer ", "token"])(
-  "access: authorization %s → TOKEN_INVALID",
-  async (header) => {
-    await expect((await authenticator())(header, undefined)).rejects.toMatchObject({
-      reason: "TOKEN_INVALID",
-    });
-  },
-);
 
 test("access: no token → TOKEN_MISSING, unless the schema grants something to everybody", async () => {
   const strict = await authenticator();
@@ -143,7 +122,10 @@ test("access: dev mode takes dev-<principal> and, with a key, tokens too", async
     expiresAtMs: undefined,
   });
   expect((await authenticate(`Bearer ${await token()}`, undefined)).id).toBe("ana");
-  await expect(authenticate("Bearer dev-", undefined)).rejects.toMatchObject({ reason: "TOKEN_INVALID" });
+  for (const nobody of ["dev-", `dev-${"a".repeat(257)}`, "dev-a\u0085"]) {
+    const call = authenticate(`Bearer ${nobody}`, undefined);
+    await expect(call).rejects.toMatchObject({ details: { metadata: { fault: "subject" } } });
+  }
 });
 
 test("access: without a key no token is accepted", async () => {
@@ -155,10 +137,4 @@ test("access: without a key no token is accepted", async () => {
 test("access: a malformed client header → INVALID_REQUEST, before the token is looked at", async () => {
   const call = (await authenticator())("Bearer nonsense", "ios");
   await expect(call).rejects.toMatchObject({ reason: "INVALID_REQUEST" });
-});
-
-test("access: no refusal repeats the token", async () => {
-  const secret = await sign({ sub: "ana" }, "HS384");
-  const error = await (await authenticator())(`Bearer ${secret}`, undefined).catch(String);
-  expect(error).not.toContain(secret);
 });

@@ -2,6 +2,7 @@
 import { createRequire } from "node:module";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { citiesOf, type Place, seedCities, seedDemo } from "../../src/cli/demo-cities.ts";
+import { demoLists, demoListTodos } from "../../src/cli/demo-teams.ts";
 import { testDatabase } from "../support/mongo.ts";
 
 const lisbon = {
@@ -19,6 +20,17 @@ async function source() {
   const database = await testDatabase();
   onTestFinished(() => database.drop());
   return database.source;
+}
+
+/** A database that has had cities and todos, all deleted since. */
+async function seededBefore() {
+  const db = await source();
+  const at = new Date();
+  await db.collection<{ _id: string; at: Date }>("seeds").insertMany([
+    { _id: "cities", at },
+    { _id: "todos", at },
+  ]);
+  return db;
 }
 
 describe("ids", () => {
@@ -64,10 +76,37 @@ describe("seeding", () => {
     // Whole numbers too: MongoDB would take them for integers.
     expect(await cities.countDocuments({ lat: { $not: { $type: "double" } } })).toBe(0);
     expect(await cities.countDocuments({ lng: { $not: { $type: "double" } } })).toBe(0);
-    expect(await db.collection("todos").distinct("ownerId")).toEqual(["ana"]);
+    expect(await db.collection("todos").distinct("ownerId")).toEqual(["ana", "ben", "cleo"]);
 
     await cities.deleteOne({ _id: "AD-06-sant-julia-de-loria" });
     await seedDemo(db, { progress: () => {} });
     expect(await cities.countDocuments()).toBe(allPlaces().length - 1);
+  });
+
+  test("seed: a database seeded before there were teams → gets them, and nothing it had once had", async () => {
+    const db = await seededBefore();
+    await seedDemo(db, { progress: () => {} });
+    expect(await db.collection("memberships").distinct("teamId")).toEqual(["garden", "harbour"]);
+    expect(await db.collection("lists").countDocuments()).toBe(demoLists().length);
+    expect(await db.collection("todos").distinct("_id")).toEqual(
+      demoListTodos(new Date())
+        .map(({ _id }) => _id)
+        .sort(),
+    );
+    expect(await db.collection("cities").countDocuments()).toBe(0);
+  });
+
+  test("seed: teams broken off midway → completed, with what people did meanwhile; a revoked member stays out", async () => {
+    const db = await seededBefore();
+    const lists = db.collection<{ _id: string; name: string }>("lists");
+    const memberships = db.collection<{ _id: string }>("memberships");
+    await lists.insertOne({ _id: "harbour-boat", name: "Renamed" });
+    await seedDemo(db, { progress: () => {} });
+    expect(await lists.findOne({ _id: "harbour-boat" })).toEqual({ _id: "harbour-boat", name: "Renamed" });
+    expect(await lists.countDocuments()).toBe(demoLists().length);
+
+    await memberships.deleteOne({ _id: "harbour-ben" });
+    await seedDemo(db, { progress: () => {} });
+    expect(await memberships.countDocuments({ userId: "ben" })).toBe(1);
   });
 });

@@ -203,9 +203,11 @@ test.each<{ what: string; args: string[]; env?: Record<string, string>; sentence
 });
 
 test("why: an unknown collection → exit code 1, and which there are", async () => {
-  const { out, err, code } = await spawnWhy(["lists/a"], settings());
+  const { out, err, code } = await spawnWhy(["notes/a"], settings());
   expect([out, code]).toEqual(["", 1]);
-  expect(err).toBe('tidemark why: the schema has no collection "lists"; it has cities, todos\n');
+  expect(err).toBe(
+    'tidemark why: the schema has no collection "notes"; it has cities, lists, memberships, todos\n',
+  );
 });
 
 test("why: the embedded database, run by a server or by nobody → read; the server's is left as it was", async () => {

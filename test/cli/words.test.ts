@@ -39,6 +39,10 @@ describe("cli: a change as a line", () => {
     ],
     [{ case: "remove" as const, value: { reason: RemoveReason.DELETED } }, "- todos/a  deleted"],
     [{ case: "remove" as const, value: { reason: RemoveReason.REVOKED } }, "- todos/a  no longer granted"],
+    [
+      { case: "put" as const, value: { record: json({ title: "👩\u200d🚒\u009b2J\u202e\n" }) } },
+      '+ todos/a  title="👩\u200d🚒�2J�\\n"',
+    ],
     [{ case: undefined }, "? todos/a  a kind of change this client is too old for"],
   ])("%j → %s", (kind, line) => {
     expect(changeLine(create(ChangeSchema, { collection: "todos", recordId: "a", kind }), read)).toBe(line);
@@ -94,6 +98,18 @@ describe("cli: commands", () => {
     expect(decodeJwt(out.trim())).toMatchObject({ sub: "billing", tidemark_service: true });
   });
 
+  it("token where a server asks for issuer and audience → has them, unless its claims say otherwise", async () => {
+    const env = {
+      TIDEMARK_TOKEN_SECRET: "0123456789abcdef0123456789abcdef",
+      TIDEMARK_TOKEN_ISSUER: "https://issuer.example/",
+      TIDEMARK_TOKEN_AUDIENCE: "tidemark, sync",
+    };
+    const { out } = await tidemark(["token", "ana"], env);
+    expect(decodeJwt(out.trim())).toMatchObject({ iss: "https://issuer.example/", aud: "tidemark" });
+    const { out: other } = await tidemark(["token", "ana", "--claims", '{"aud":"other"}'], env);
+    expect(decodeJwt(other.trim())).toMatchObject({ iss: "https://issuer.example/", aud: "other" });
+  });
+
   it("token → signed for the principal, with its claims", async () => {
     const secret = { TIDEMARK_TOKEN_SECRET: "0123456789abcdef0123456789abcdef" };
     const { out } = await tidemark(
@@ -107,21 +123,44 @@ describe("cli: commands", () => {
 });
 
 describe("cli: what to try", () => {
+  const server = {
+    url: "http://localhost:8080",
+    mongodbUri: "mongodb://x/?a=1&b=2",
+    isDemo: true,
+    records: "3",
+    settings: {},
+  };
+
   it("another port → every line names it", () => {
-    const text = whatToTry({
-      url: "http://localhost:9",
-      mongodbUri: "mongodb://x",
-      isDemo: true,
-      records: "3",
-    });
+    const text = whatToTry({ ...server, url: "http://localhost:9" });
     expect(text).not.toContain("8080");
     expect(text.match(/localhost:9/g)?.length).toBeGreaterThan(5);
   });
 
   it("a Connect stream for curl → the envelope's length is the message's", () => {
-    const text = whatToTry({ url: "http://localhost:8080", mongodbUri: "", isDemo: true, records: "3" });
-    const [, octal, message] = /printf '\\000\\000\\000\\000\\(\d{3})(\{[^']*\})'/.exec(text) ?? [];
+    const [, octal, message] =
+      /printf '\\000\\000\\000\\000\\(\d{3})(\{[^']*\})'/.exec(whatToTry(server)) ?? [];
     expect(message?.length).toBe(Number.parseInt(octal ?? "", 8));
+  });
+
+  it("settings left at their defaults → commands without any, the database's URI in quotes", () => {
+    const text = whatToTry({ ...server, settings: { TIDEMARK_DATA: undefined, MONGODB_DB: "" } });
+    expect(text).toContain("  npx tidemark why todos/milk\n");
+    expect(text).toContain(
+      "  npx node examples/teams/membership.ts revoke ben harbour 'mongodb://x/?a=1&b=2'\n",
+    );
+  });
+
+  it("settings given → to the commands that read the database, each those it needs, fit for a shell", () => {
+    const text = whatToTry({ ...server, settings: { TIDEMARK_DATA: "/ben's data", MONGODB_DB: "shop" } });
+    expect(text).toContain(
+      "  TIDEMARK_DATA='/ben'\\''s data' MONGODB_DB='shop' npx tidemark why todos/milk\n",
+    );
+    expect(text).toContain("  MONGODB_DB='shop' npx node examples/teams/membership.ts grant ben harbour");
+  });
+
+  it("a schema of one's own → nothing of the demo's", () => {
+    expect(whatToTry({ ...server, isDemo: false })).not.toMatch(/todos|ben|cities/);
   });
 });
 

@@ -12,7 +12,10 @@ import {
 import { onTestFinished } from "vitest";
 import { PullChangesResponseSchema } from "#gen/tidemark/v1/pull_changes_pb.js";
 import { SyncService } from "#gen/tidemark/v1/sync_service_pb.js";
+import { readTrustedProxies } from "../../src/access/address.ts";
 import { createAuthenticator } from "../../src/access/authenticate.ts";
+import { createClientVersions } from "../../src/access/client-versions.ts";
+import type { TlsSettings } from "../../src/edge/certificates.ts";
 import { createEdge, type Edge } from "../../src/edge/edge.ts";
 import { type ListenerLimits, listenerDefaults } from "../../src/edge/listener.ts";
 import type { EdgeParts } from "../../src/edge/router.ts";
@@ -30,9 +33,20 @@ export const clock: Clock = {
   sleep: (ms, signal) => delay(ms, undefined, { signal }).catch(() => {}),
 };
 
+const noLimits: EdgeParts["limiter"] = {
+  openStreams: 0,
+  isShared: false,
+  arrive: async () => undefined,
+  enter: async () => {},
+  countMutations: async () => {},
+  countBytes() {},
+  openStream: async () => ({ release() {} }),
+  close: async () => {},
+};
+
 let demo: Promise<Schema> | undefined;
 
-function demoSchema(): Promise<Schema> {
+export function demoSchema(): Promise<Schema> {
   demo ??= loadDescriptorSet(fileURLToPath(new URL("../../proto/demo", import.meta.url))).then(readSchema);
   return demo;
 }
@@ -56,6 +70,8 @@ export interface Started {
   readonly port: number;
   readonly url: string;
   readonly lines: readonly LogLine[];
+  /** Each metric counted: its name, then its label. */
+  readonly counts: readonly string[];
 }
 
 export interface Script {
@@ -63,9 +79,18 @@ export interface Script {
   readonly push?: Partial<EdgeParts["push"]>;
   readonly receipts?: Partial<EdgeParts["receipts"]>;
   readonly authenticate?: EdgeParts["authenticate"];
+  readonly limiter?: EdgeParts["limiter"];
   readonly schema?: Schema;
   readonly limits?: Partial<ListenerLimits>;
   readonly corsOrigins?: readonly string[];
+  readonly tls?: TlsSettings;
+  readonly trustedProxies?: readonly string[];
+  readonly oldest?: Readonly<Record<string, string>>;
+  readonly deprecated?: Readonly<Record<string, string>>;
+  readonly upgradeUrls?: Readonly<Record<string, string>>;
+  readonly flags?: Readonly<Record<string, boolean>>;
+  /** Default: the real one. */
+  readonly clock?: Clock;
   /** Leave it starting. */
   readonly closed?: boolean;
 }
@@ -73,8 +98,9 @@ export interface Script {
 /** Closed when the test ends. */
 export async function startEdge(script: Script = {}): Promise<Started> {
   const lines: LogLine[] = [];
+  const counts: string[] = [];
   const edge = createEdge({
-    clock,
+    clock: script.clock ?? clock,
     logger: recordingLogger(lines, {}),
     version: "0.0.0-test",
     receiptDays: 90,
@@ -82,18 +108,30 @@ export async function startEdge(script: Script = {}): Promise<Started> {
     mutationBytesMax: 1_048_576,
     corsOrigins: script.corsOrigins ?? ["*"],
     limits: { ...listenerDefaults, ...script.limits },
+    tls: script.tls,
+    trustedProxies: readTrustedProxies(script.trustedProxies ?? []),
+    clientVersions: createClientVersions({
+      oldest: new Map(Object.entries(script.oldest ?? {})),
+      deprecated: new Map(Object.entries(script.deprecated ?? {})),
+      upgradeUrls: new Map(Object.entries(script.upgradeUrls ?? {})),
+    }),
+    featureFlags: new Map(Object.entries(script.flags ?? {})),
+    metrics: {
+      count: (name, labels) => void counts.push([name, ...Object.values(labels ?? {})].join(" ")),
+    },
     waitingFor: () => (script.closed ? ["the database"] : []),
   });
   onTestFinished(() => edge.close(200));
   const port = await edge.listen(0, "127.0.0.1");
   if (!script.closed) edge.open(await scriptedParts(script));
-  return { edge, port, url: `http://127.0.0.1:${port}`, lines };
+  return { edge, port, url: `${script.tls ? "https" : "http"}://127.0.0.1:${port}`, lines, counts };
 }
 
 export async function scriptedParts(script: Script): Promise<EdgeParts> {
   const schema = script.schema ?? (await demoSchema());
   return {
     schema,
+    limiter: script.limiter ?? noLimits,
     authenticate:
       script.authenticate ?? createAuthenticator({ schema, devMode: true, tokenSecret: SECRET, clock }),
     pull: {

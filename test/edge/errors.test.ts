@@ -32,6 +32,7 @@ const codes: Readonly<Record<ErrorReason, Code>> = {
   INTERNAL: Code.Internal,
   OVERLOADED: Code.ResourceExhausted,
   NOT_FOUND: Code.NotFound,
+  ISSUER_UNAVAILABLE: Code.Unavailable,
 };
 const reasons = Object.keys(codes) as ErrorReason[];
 

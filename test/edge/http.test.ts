@@ -1,5 +1,5 @@
 // What lies around the calls: pages, readiness, CORS, caching, request ids, log lines, paths that lead nowhere.
-import { connect as connectHttp2 } from "node:http2";
+import { connect as connectHttp2, constants } from "node:http2";
 import { Code } from "@connectrpc/connect";
 import { expect, onTestFinished, test } from "vitest";
 import { asAna, clientOf, frame, scriptedParts, startEdge } from "./edge-fixture.ts";
@@ -276,6 +276,21 @@ test("pull: a client that stops reading and goes away → its pull ends", async 
   expect(sent).toBeLessThan(100);
   session.destroy();
   await expect.poll(() => ended).toBe(true);
+});
+
+test("requests: refused by headers alone, with a message that is never read → its stream ends all the same", async () => {
+  const { url } = await startEdge({ limits: { headersTimeoutMs: 100, requestTimeoutMs: 100 } });
+  const session = connectHttp2(url);
+  onTestFinished(() => void session.destroy());
+  const headers = { "content-type": "application/grpc" };
+  const stream = session.request({
+    ":method": "POST",
+    ":path": "/tidemark.v1.SyncService/Nothing",
+    ...headers,
+  });
+  stream.resume().end(Buffer.alloc(5 * 2 ** 20));
+  await new Promise((resolve) => stream.once("close", resolve));
+  expect(stream.rstCode).toBe(constants.NGHTTP2_NO_ERROR);
 });
 
 test("requests: a message that never ends → cut after the time limit", async () => {

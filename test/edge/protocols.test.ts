@@ -223,6 +223,8 @@ test.each(transportNames)("server info: %s, no token → collections and limits"
     version: "0.0.0-test",
     collections: [
       { name: "cities", messageType: "demo.v1.City", writable: false },
+      { name: "lists", messageType: "demo.v1.TodoList", writable: true },
+      { name: "memberships", messageType: "demo.v1.Membership", writable: false },
       { name: "todos", messageType: "demo.v1.Todo", writable: true },
     ],
     limits: {

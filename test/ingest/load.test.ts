@@ -1,7 +1,9 @@
 // Loads: first, resumed, of new, changed and removed collections; what is unmet is looked up before it is forgotten.
 import { Binary, Decimal128, Long } from "mongodb";
 import { beforeAll, expect, test } from "vitest";
+import { readGrants } from "../../src/log/grants.ts";
 import { isSettled } from "../../src/log/state.ts";
+import { snapshotSession } from "../../src/mongo/snapshot.ts";
 import type { Schema } from "../../src/schema/schema.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { ingestFixture, type TestDocument } from "./ingest-fixture.ts";
@@ -224,4 +226,26 @@ test("load: a membership rule taken away → its grants go", async () => {
   await fixture.start();
   await fixture.settled();
   expect(await fixture.log.grants.countDocuments()).toBe(0);
+});
+
+test("load: a membership rule changed → what the old one granted is void from the first append on, what the new one grants comes", async () => {
+  const fixture = await ingestFixture(await testSchema());
+  const first = await fixture.start();
+  await fixture.members.insertMany([
+    { _id: "m", userId: "ana", teamId: "t", access: "READ" },
+    { _id: "n", userId: "ana", teamId: "", access: "READ" },
+  ]);
+  await fixture.settled();
+  await first.close();
+  const revised = await testSchema({
+    memberRule: 'grant: {principal: "{user_id}" scope: "club:{team_id}" access_field: "access"}',
+  });
+  const second = await fixture.start({ schema: revised });
+  await waitFor(() => second.appends.some(({ state }) => isSettled(state)));
+  const [claim] = second.appends;
+  expect([claim?.grantsChanged, claim?.state.term]).toEqual([true, 2]);
+  const session = snapshotSession(fixture.client, claim?.time);
+  expect(await readGrants(fixture.log, "ana", session)).toEqual(new Map());
+  await session.endSession();
+  expect(await readGrants(fixture.log, "ana")).toEqual(new Map([["club:t", "READ"]]));
 });

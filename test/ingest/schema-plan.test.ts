@@ -6,6 +6,7 @@ import {
   planCollections,
   schemasWith,
   shownBy,
+  voidGrants,
 } from "../../src/ingest/schema-plan.ts";
 import type { Schema } from "../../src/schema/schema.ts";
 import { type SchemaParts, TODO_FIELDS, testSchema } from "./test-schema.ts";
@@ -68,6 +69,67 @@ test.each([
   ],
 ] as const)("schema: %s", async (_, parts, expected) => {
   expect(await changeTo(parts)).toEqual(expected);
+});
+
+const member = (rule: string): SchemaParts => ({ memberRule: rule });
+
+test.each([
+  [
+    "another field of the membership or of others → grants stay",
+    { todoFields: `${TODO_FIELDS} string notes = 11;` },
+    [],
+  ],
+  [
+    "the grant's scope → void",
+    member(`grant: {principal: "{user_id}" scope: "user:{team_id}" access_field: "access"}`),
+    ["members"],
+  ],
+  [
+    "the grant's principal → void",
+    member(`grant: {principal: "{team_id}" scope: "team:{team_id}" access_field: "access"}`),
+    ["members"],
+  ],
+  [
+    "the grant's right → void",
+    member(`grant: {principal: "{user_id}" scope: "team:{team_id}" access: ACCESS_READ}`),
+    ["members"],
+  ],
+  ["no grant any more → void", member(""), ["members"]],
+] as const)("schema: changed is %s", async (_, parts, expected) => {
+  const [before, after] = [await base, await testSchema(parts)];
+  const present = [...planned(before, []).values()];
+  const shown = new Map([...before.collections.values()].map((one) => [one.fingerprint, shownBy(one)]));
+  expect(voidGrants({ present, schema: after, shown })).toEqual(expected);
+  expect(voidGrants({ present, schema: before, shown: new Map() })).toEqual([]);
+});
+
+test("schema: grants of a rule nobody remembers, or of a collection gone → void", async () => {
+  const [before, after] = [await base, await testSchema({ ...member(""), counters: false })];
+  const present = [...planned(before, []).values()];
+  expect(voidGrants({ present, schema: after, shown: new Map() }).sort()).toEqual(["counters", "members"]);
+});
+
+test("schema: values were put into scopes in another way before → every collection withheld, every grant void", async () => {
+  const now = await base;
+  const earlier = [...now.collections.values()].map((one) => ({ one, fingerprint: `before ${one.name}` }));
+  const shown = new Map(
+    earlier.map(({ one, fingerprint }) => {
+      const { fields, scopes } = shownBy(one);
+      const plain = scopes.map((text) => JSON.stringify((JSON.parse(text) as unknown[]).slice(1)));
+      return [fingerprint, { fields, scopes: plain, grant: undefined }] as const;
+    }),
+  );
+  const present = [...planned(now, []).values()].map((state) => ({
+    ...state,
+    fingerprint: `before ${state.name}`,
+    load: undefined,
+  }));
+  const states = [...planCollections({ present, schema: now, shown, loadNumber: 7 }).values()];
+  expect(states.map(({ oldestReadable, load }) => [oldestReadable, load?.reason])).toEqual(
+    states.map(() => [2, "schema"]),
+  );
+  expect(states).toHaveLength(3);
+  expect(voidGrants({ present, schema: now, shown })).toContain("members");
 });
 
 test("schema: what an earlier schema showed is not known → withheld", async () => {

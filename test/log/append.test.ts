@@ -4,6 +4,7 @@ import { Timestamp } from "mongodb";
 import { expect, onTestFinished, test } from "vitest";
 import { append, FencedError } from "../../src/log/append.ts";
 import type { Entry, MainEntry } from "../../src/log/entry.ts";
+import { readGrants } from "../../src/log/grants.ts";
 import { type Log, openLog, readState } from "../../src/log/log.ts";
 import { readMainEntries } from "../../src/log/read.ts";
 import { connectMongo } from "../../src/mongo/connect.ts";
@@ -74,6 +75,25 @@ test("append: entries, drops, grants, quarantine and state together; a snapshot 
   await session.endSession();
   expect(found).toEqual([{ ...main("a", 3, "changed"), record: expect.anything() }]);
   expect(await log.quarantine.countDocuments()).toBe(1);
+});
+
+test("append: void grants → all of that collection go, whatever their keys; others and new ones stay", async () => {
+  const log = await freshLog();
+  const grant = (c: string, k: unknown) => ({
+    key: { c, k },
+    principal: "ana",
+    scope: `${c}:${k}`,
+    access: "READ",
+  });
+  await write(log, [], {
+    grants: [grant("members", "a"), grant("members", 7), grant("members2", "b"), grant("m", "c")],
+  });
+  const { grantsChanged, state } = await write(log, [], {
+    voidGrants: ["members"],
+    grants: [grant("members", "d")],
+  });
+  expect([grantsChanged, state.grantsRevision]).toEqual([true, 2]);
+  expect([...(await readGrants(log, "ana")).keys()].sort()).toEqual(["m:c", "members2:b", "members:d"]);
 });
 
 test("append: on a state that has moved on → FencedError, nothing written", async () => {

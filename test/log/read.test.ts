@@ -80,6 +80,32 @@ test("read: more feeds than one query takes → each entry once, in seq order, a
   expect(counted).toBe(50);
 });
 
+test("read: all of a collection, beside feeds of others → in seq order, each once; other collections' entries not", async () => {
+  const todo = (k: string, seq: number, feed: string) => main({ c: "todos", k }, seq, { feeds: [feed] });
+  const other = (c: string, seq: number) =>
+    main({ c, k: `r${seq}` }, seq, { feeds: [`${c}/user:ana`, `${c}/public`] });
+  const log = await logOf([
+    ...[
+      todo("a", 1, "todos/user:ana"),
+      other("cities", 2),
+      todo("b", 3, "todos/user:ben"),
+      other("todos2", 4),
+    ],
+    ...[leaver({ c: "todos", k: "c" }, 5, 9), other("cities", 6), other("members", 7)],
+  ]);
+  const ranges = [
+    { feeds: ["todos/", "cities/public"], after: 0 },
+    { feeds: ["cities/user:ana", "members/"], after: 2 },
+  ];
+  const found = await inSnapshot(log, async (session) => {
+    const seqs: number[] = [];
+    for await (const batch of readEntries(log, ranges, { session, batchSize: 2 }))
+      seqs.push(...batch.map(({ seq }) => seq));
+    return { seqs, counted: await countEntries(log, ranges.slice(0, 1), { session, max: 9 }) };
+  });
+  expect(found).toEqual({ seqs: [1, 2, 3, 5, 6, 7], counted: 5 });
+});
+
 test("read: main entries by key, whatever number type the key was stored as; leavers are not among them", async () => {
   const key = { c: "counters", k: Long.fromNumber(7) };
   const log = await logOf([main(key, 1), leaver({ c: "todos", k: "gone" }, 2, 5)]);

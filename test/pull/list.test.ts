@@ -88,4 +88,24 @@ describe("pull: pages", () => {
     expect(lines(await page)).toEqual([]);
     expect((await page).cursor).toEqual(cursor);
   });
+
+  it("withheld while a page is being made → the page holds nothing of it", async () => {
+    pull = fixture.node(clock, { readEntriesMax: 1, passTimeMaxMs: WEEK_MS, streamAgeMaxMs: WEEK_MS });
+    await fixture.write(Array.from({ length: 600 }, (_, n) => put(`old${n}`)));
+    let isDone = false;
+    const page = list({ batchBytesMax: 2 ** 20 }).finally(() => {
+      isDone = true;
+    });
+    const todos = { name: "todos", generation: 2, fingerprint: "new", oldestReadable: 2, load: undefined };
+    fixture.world.generation = 2;
+    const appended = await fixture.write([put("new")], { state: { collections: [todos] } });
+    expect(isDone).toBe(false);
+    pull.onAppend(appended);
+    expect(lines(await page)).toEqual([
+      "opened 0/0 +604",
+      "put todos/new@604",
+      "batch 604",
+      "checkpoint 604",
+    ]);
+  });
 });

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Frame } from "../../src/frames/frame.ts";
 import { NOT_YET_KNOWN } from "../../src/log/state.ts";
 import type { Pull } from "../../src/pull/pull.ts";
+import { waitFor } from "../support/wait-for.ts";
 import { Device, hex } from "./device.ts";
 import { FakeClock } from "./fake-clock.ts";
 import { type Fixture, followAll, openFixture, principal } from "./fixture.ts";
@@ -198,15 +199,55 @@ describe("pull: a log rebuilt under live streams", () => {
   });
 });
 
+/** From now on entries of the first generation are withheld. */
+function hiding() {
+  const collection = { name: "todos", generation: 2, fingerprint: "new", oldestReadable: 2, load: undefined };
+  fixture.world.generation = 2;
+  return { state: { settledAfter: NOT_YET_KNOWN, collections: [collection] } };
+}
+
+const hasHeard = () => waitFor(() => pull.isPresent({ name: "todos", fingerprint: "new" }));
+
 describe("pull: withheld generations", () => {
   it("entries older than the oldest readable generation → not sent until encoded anew", async () => {
-    const collection = { name: "todos", generation: 2, fingerprint: "", oldestReadable: 2, load: undefined };
-    const state = { settledAfter: NOT_YET_KNOWN, collections: [collection] };
-    fixture.world.generation = 2;
-    await fixture.write([put("b", { votes: 1 })], { state });
+    await fixture.write([put("b", { votes: 1 })], hiding());
     await ana.connect(pull).sees("opened 0/0 +2", "put todos/b@3", "batch 3");
     pull.onAppend(await fixture.write([put("a", { title: "A" })]));
     await ana.sees("put todos/a@4", "batch 4", "checkpoint 4");
     expect(ana.holds).toEqual(["todos/a", "todos/b"]);
+  });
+
+  it.each(ways)(
+    "a pass is open on %s → not a byte more of what is withheld from then on (P6)",
+    async (_, tell) => {
+      await ana.connect(pull, { batchBytesMax: 1 }).sees("opened 0/0 +2", "put todos/a@1", "batch 1");
+      tell(await fixture.write([put("c")], hiding()));
+      await hasHeard();
+      await ana.sees("put todos/c@3", "batch 3");
+      pull.onAppend(await fixture.write([put("b", { votes: 1 }), put("a", { votes: 1 })]));
+      await ana.sees("put todos/b@4", "batch 4", "put todos/a@5", "batch 5", "checkpoint 5");
+    },
+  );
+
+  it.each(ways)("a large record is half sent on %s → the rest of it is not", async (_, tell) => {
+    await fixture.write([put("a", { notes: "n".repeat(1_200_000) })]);
+    await ana.connect(pull, { batchBytesMax: 131_072 }).sees("opened 0/0 +2", "put todos/b@2", "batch 2");
+    expect((await ana.next())?.frame.case).toBe("part");
+    tell(await fixture.write([put("c")], hiding()));
+    await hasHeard();
+    await ana.sees("put todos/c@4", "batch 4");
+    expect(ana.holds).toEqual(["todos/b", "todos/c"]);
+  });
+
+  it.each(ways)("a live step is half sent on %s → the rest of it is not", async (_, tell) => {
+    await ana
+      .connect(pull, { batchBytesMax: 1 })
+      .sees(...opening.slice(0, 2), "batch 1", "put todos/b@2", "batch 2");
+    await ana.sees("checkpoint 2");
+    tell(await fixture.write([put("c"), put("d")]));
+    await ana.sees("put todos/c@3", "batch 3");
+    tell(await fixture.write([put("e")], hiding()));
+    await hasHeard();
+    await ana.sees("put todos/e@5", "batch 5");
   });
 });

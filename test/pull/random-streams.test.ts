@@ -7,7 +7,8 @@ import type { Append } from "../../src/log/append.ts";
 import type { MainEntry } from "../../src/log/entry.ts";
 import { NOT_YET_KNOWN } from "../../src/log/state.ts";
 import { realClock } from "../../src/main.ts";
-import { feedOf } from "../../src/model/feed.ts";
+import { feedOf, wholeFeedOf } from "../../src/model/feed.ts";
+import { grantsHeld, type Principal } from "../../src/model/principal.ts";
 import type { Pull } from "../../src/pull/pull.ts";
 import { feedsHeld } from "../../src/schema/scopes.ts";
 import { PullClient, type Stored } from "../support/pull-client.ts";
@@ -57,16 +58,19 @@ class History {
   }
 
   /** Each thing a principal may have seen at a head: an append that only changes grants leaves the head as it is. */
-  visible(head: number, who: string, collections: readonly string[]): string[] {
+  visible(head: number, who: Principal, collections: readonly string[]): string[] {
     const state = this.#states.get(head);
     if (!state) throw new Error(`a checkpoint at ${head}, where no append ended`);
-    const own = this.#grants.filter((grant) => grant.who === who);
+    const own = this.#grants.filter((grant) => grant.who === who.id);
     const before = own.filter((grant) => grant.head < head).at(-1)?.scopes ?? [];
     const during = own.filter((grant) => grant.head === head).map(({ scopes }) => scopes);
     return [before, ...during].map((scopes) => {
-      const grants = new Map([OWN, ...scopes].map((scope) => [scope, "READ" as const]));
-      const held = new Set(feedsHeld(demoSchema, grants, collections));
-      const seen = [...state].filter(([, { feeds }]) => feeds.some((feed) => held.has(feed)));
+      const memberships = new Map(scopes.map((scope) => [scope, "READ" as const]));
+      const held = new Set(feedsHeld(demoSchema, grantsHeld(who, memberships), collections));
+      const seen = [...state].filter(([name, { feeds }]) => {
+        const whole = wholeFeedOf(name.slice(0, name.indexOf("/")));
+        return who.isService ? held.has(whole) : feeds.some((feed) => held.has(feed));
+      });
       return linesOf(seen.map(([name, { record }]) => [name, record]));
     });
   }
@@ -116,7 +120,9 @@ class Follower {
     }
   }
 
+  /** Each time with a new token, which may make a service of it or no longer does. */
   #connect(): void {
+    this.device.principal = { ...this.device.principal, isService: this.#random.below(4) === 0 };
     this.device.connect(this.#random.of(this.#nodes), {
       collections: this.#collections,
       batchBytesMax: this.#random.of([1, 60, 131_072]),
@@ -150,7 +156,7 @@ class Follower {
   check(head: number): void {
     this.checkpoints++;
     const got = linesOf([...this.device.client.records].map(([name, { bytes }]) => [name, bytes]));
-    expect(history.visible(head, this.device.principal.id, this.#collections)).toContain(got);
+    expect(history.visible(head, this.device.principal, this.#collections)).toContain(got);
   }
 }
 

@@ -31,6 +31,7 @@ describe(`subscription: random worlds, TIDEMARK_SEED=${seed}`, () => {
     ["noLeavingMark", /≠ source|without base/],
     ["noHorizon", /≠ source/],
     ["noJoin", /never visible/],
+    ["goneFromOne", /≠ source|without base/],
     ["recreationDropsLeavers", /≠ source/],
   ];
 

@@ -3,7 +3,7 @@
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { TodoSchema } from "#gen/demo/v1/todo_pb.js";
 import type { LeaverEntry, MainEntry } from "../../src/log/entry.ts";
-import { collectionOfFeed, type Feed } from "../../src/model/feed.ts";
+import { collectionOfFeed, type Feed, wholeFeedOf } from "../../src/model/feed.ts";
 import {
   align,
   checkpointed,
@@ -41,9 +41,13 @@ export interface Faults extends WorldFaults {
   readonly noHorizon?: boolean;
   /** Leavers from before the client held their feed are sent. */
   readonly noJoin?: boolean;
+  /** What left its feeds counts as gone from all of its collection, though it may be in another. */
+  readonly goneFromOne?: boolean;
 }
 
 const FEEDS = ["todos/a", "todos/b", "todos/c", "cities/a", "cities/b"];
+/** What services hold, and nothing else. */
+const WHOLE = ["todos/", "cities/"];
 const IDS = ["r1", "r2", "r3"];
 
 interface Disk {
@@ -83,7 +87,8 @@ export class Model {
   #step(): void {
     const dice = this.#random.below(20);
     if (dice < 10) this.#write();
-    else if (dice < 12) this.#granted = FEEDS.filter(() => this.#random.below(2));
+    else if (dice < 12)
+      this.#granted = this.#random.below(4) ? FEEDS.filter(() => this.#random.below(2)) : WHOLE;
     else if (dice === 12) this.#select();
     else if (dice === 13) this.#forgetLeavers();
     else
@@ -218,7 +223,7 @@ export class Model {
     const changed = putDue(now, entry);
     if (!changed) return;
     const name = nameOf(entry.key);
-    if (!isHeld(now, entry.feeds) || !entry.feeds.some((feed) => this.#granted.includes(feed)))
+    if (!isHeld(now, entry) || !feedsOf(entry).some((feed) => this.#granted.includes(feed)))
       this.broken.add("leak");
     if (changed.length === 0) this.#records.set(name, entry.record);
     else {
@@ -241,7 +246,9 @@ export class Model {
   }
 
   #holdsMain(now: Subscription, { key }: LeaverEntry): boolean {
-    return isHeld(now, this.#world.mains.get(nameOf(key))?.feeds ?? []);
+    const main = this.#world.mains.get(nameOf(key));
+    if (main && this.#faults.goneFromOne) return main.feeds.some((feed) => now.held.has(feed));
+    return main !== undefined && isHeld(now, main);
   }
 
   /** P6: a remove may name only what was in a feed while a cursor of the client's held it, in memory or on disk. */
@@ -259,9 +266,10 @@ export class Model {
 }
 
 function feedsOf(
-  entry: Pick<MainEntry, "kind" | "feeds"> | Pick<LeaverEntry, "kind" | "key">,
+  entry: Pick<MainEntry, "kind" | "key" | "feeds"> | Pick<LeaverEntry, "kind" | "key">,
 ): readonly Feed[] {
-  return entry.kind === "main" ? entry.feeds : [entry.key.f];
+  const own = entry.kind === "main" ? entry.feeds : [entry.key.f];
+  return [...own, wholeFeedOf(entry.key.c)];
 }
 
 function line([name, record]: readonly [string, Uint8Array]): string {

@@ -4,7 +4,7 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { type Todo, TodoSchema } from "#gen/demo/v1/todo_pb.js";
 import type { Append } from "../../src/log/append.ts";
 import type { Entry, LeaverEntry, LeaverKey, MainEntry, RecordKey } from "../../src/log/entry.ts";
-import type { Feed } from "../../src/model/feed.ts";
+import { type Feed, wholeFeedOf } from "../../src/model/feed.ts";
 import type { Seq } from "../../src/model/seq.ts";
 import { fieldSpans } from "../../src/schema/wire-fields.ts";
 
@@ -59,7 +59,9 @@ export class World {
   /** The records in some of these feeds, by `<collection>/<id>`. */
   visible(feeds: Iterable<Feed>): Map<string, Uint8Array> {
     const held = new Set(feeds);
-    const seen = [...this.mains.values()].filter((main) => main.feeds.some((feed) => held.has(feed)));
+    const isSeen = ({ key, feeds }: MainEntry) =>
+      [...feeds, wholeFeedOf(key.c)].some((feed) => held.has(feed));
+    const seen = [...this.mains.values()].filter(isSeen);
     return new Map(seen.map((main) => [nameOf(main.key), main.record]));
   }
 

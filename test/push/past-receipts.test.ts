@@ -88,6 +88,30 @@ test("past receipts: a membership gained and lost → its records' values come a
   expect(await conflictsOf()).toEqual([]);
 });
 
+test("past receipts: a schema that is no longer the log's → no values are told, services neither", async () => {
+  const { client, sourceDb, tidemarkDb } = database;
+  const schema = readSchema(await compileProtos(join(import.meta.dirname, "past-protos")));
+  const asked = new Set<string>();
+  const isPresent = ({ name }: { readonly name: string }) => {
+    asked.add(name);
+    return false;
+  };
+  const outdated = createPastReceipts({
+    client,
+    sourceDb,
+    log: await openLog(client, tidemarkDb),
+    ledger,
+    schema,
+    isPresent,
+  });
+  const mutationId = await keep([sides(2, text(2, "theirs"))]);
+  const { signal } = new AbortController();
+  const told = (from: typeof past) => from.getReceipt(service, { mutationId, recordForm: "PROTO" }, signal);
+  expect((await told(past)).conflicts).toHaveLength(1);
+  expect(await told(outdated)).toMatchObject({ receipt: { outcome: "MERGED" }, conflicts: [] });
+  expect([...asked]).toEqual(["docs"]);
+});
+
 test("past receipts: a field hidden since, itself or inside a message → told to nobody, services neither", async () => {
   const inner = Buffer.concat([text(1, "open"), text(2, "s3cret")]);
   const nested = Buffer.concat([Buffer.of((5 << 3) | 2, inner.length), inner]);

@@ -76,9 +76,9 @@ test("push: an update that moves a record out of all scopes one can write → FO
   await fixture.notes.insertOne({ _id: "moving", title: "tea", ownerId: "ana" });
   const away = await sendOne(fixture, update("moving", { ownerId: "bob" }));
   expect(away).toMatchObject({ rejection: { reason: "FORBIDDEN" } });
-  const toTeam = await sendOne(fixture, update("moving", { ownerId: "bob", teamId: "red" }));
+  const toTeam = await sendOne(fixture, update("moving", { ownerId: "", teamId: "red" }));
   expect(toTeam).toMatchObject({ outcome: "APPLIED" });
-  expect(await fixture.notes.findOne({ _id: "moving" })).toMatchObject({ ownerId: "bob", teamId: "red" });
+  expect(await fixture.notes.findOne({ _id: "moving" })).toMatchObject({ ownerId: "", teamId: "red" });
 });
 
 test("push: rights by membership: READ_WRITE writes, READ sees but doesn't write, none sees nothing", async () => {

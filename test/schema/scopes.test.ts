@@ -56,6 +56,17 @@ test("membership: who, to what and which right, from the document", () => {
   expect(membership("guests", document)).toEqual({ principal: "u1", scope: "team:t1", access: "READ" });
 });
 
+test("membership: whatever characters tokens have in sub → the principal as it is; the scope as records have it", () => {
+  const userId = "auth0|a:b/c %3A\u0000é😀";
+  const row = { userId, teamId: "a:b c/%", access: "READ" };
+  expect(membership("memberships", row)).toEqual({
+    principal: userId,
+    scope: "team:a%3Ab%20c%2F%25",
+    access: "READ",
+  });
+  expect(scopes("memberships", row)).toEqual(["team:a%3Ab%20c%2F%25"]);
+});
+
 test("membership: anything left out → none", () => {
   const document = { userId: "u1", teamId: "t1", access: "READ" };
   for (const key of Object.keys(document)) {
@@ -101,12 +112,38 @@ test("claims: absent, empty, inherited and structured ones fill nothing", () => 
   );
 });
 
+test("claims: numbers that JSON's reader rounds, and texts no database holds → nothing", () => {
+  const unreadable = JSON.parse('{"sub": 9007199254740993, "org": [1e400, "\\ud800", -0, 12]}') as object;
+  expect(grantsOfClaims(acme, { ...unreadable, role: false })).toEqual(
+    new Map([
+      ["org:0:false", "READ_WRITE"],
+      ["org:12:false", "READ_WRITE"],
+      ["public", "READ"],
+    ]),
+  );
+});
+
+test("claims: a value longer than any record's scope → nothing; one as long as one → granted", () => {
+  expect(grantsOfClaims(acme, { sub: "é".repeat(1_022) }).size).toBe(1);
+  expect(grantsOfClaims(acme, { sub: "é".repeat(1_021) }).size).toBe(2);
+  expect(grantsOfClaims(acme, { sub: ":".repeat(682) }).size).toBe(1);
+});
+
+test("claims: one value many times over is one scope", () => {
+  const org = Array.from({ length: 20_000 }, () => "a");
+  expect(grantsOfClaims(acme, { org, role: "r" }).get("org:a:r")).toBe("READ_WRITE");
+});
+
 test("claims: lists that multiply beyond any bound → TOKEN_INVALID", () => {
   const many = Array.from({ length: 101 }, (_, index) => `x${index}`);
   expect(grantsOfClaims(acme, { org: many.slice(1), role: many.slice(1) }).size).toBe(10_001);
   const grants = () => grantsOfClaims(acme, { org: many, role: many });
   expect(grants).toThrow(SyncError);
   expect(grants).toThrow("more than 10000 scopes");
+  expect(catching(grants)).toMatchObject({
+    reason: "TOKEN_INVALID",
+    details: { metadata: { fault: "claims" } },
+  });
 });
 
 test("feeds: each scope held with each collection that can be in it", () => {
@@ -130,6 +167,7 @@ test("feeds: whatever scope a document is in, its grant opens the feed", () => {
   const documents = [
     { ownerId: "a:b{c}", deskIds: ["::", "x"] },
     { ownerId: "user:user:", deskIds: [] },
+    { ownerId: "%3A", deskIds: ["a/b", " ", "\u202e", "😀"] },
   ];
   for (const document of documents) {
     for (const scope of scopes("everything", document)) {
@@ -149,7 +187,13 @@ test.each([
   ["{x}:a", "x:a", true],
   ["a:{x}:b:{y}", "a:1:b:2", true],
   ["a:{x}:b:{y}", "a::b:2", false],
-  ["a:{x}:b:{y}", "a::b:b:2", true],
+  ["a:{x}:b:{y}", "a::b:b:2", false],
+  ["a:{x}:b:{y}", "a:1:b:2:3", false],
+  ["a:{x}", "a:1:private", false],
+  ["a:{x}:private", "a:1:private", true],
+  ["{x}", "public", true],
+  ["a::{x}:", "a::1:", true],
+  ["a::{x}:", "a::1", false],
   ["a:{x}:b:{y}", "a:1:b:", false],
   ["a:{x}:{y}:z", "a:1:2:z", true],
   ["a:{x}:{y}:z", "a:1:z", false],
@@ -169,3 +213,11 @@ test("collections: public only if a caller without a token holds a scope of ever
 test("scopes: a field of no scope may hold anything that fits it", () => {
   expect(unfit({ price: Decimal128.fromString("1"), objectId: new ObjectId() })).toBeUndefined();
 });
+
+function catching(run: () => unknown): unknown {
+  try {
+    return run();
+  } catch (error) {
+    return error;
+  }
+}

@@ -69,8 +69,34 @@ const usesRules = `message Thing {
   tidemark.v1.Merge merge = 2;
 }`;
 
-const [set, using] = await compileAll([{ text }, { text: usesRules }]);
-if (set === undefined || using === undefined) throw new Error("both were compiled");
+const hiddenTypes = `// The first.
+message Secret0 { Secret1 next = 1; Both both = 2; enum Level0 { LEVEL0_A = 0; } }
+message Thing {
+  option (tidemark.v1.collection) = {name: "things" scopes: ["public"]};
+  string id = 1;
+  Secret0 a = 2 [(tidemark.v1.field).access = FIELD_ACCESS_HIDDEN];
+  repeated Secret2 b = 3 [(tidemark.v1.field).access = FIELD_ACCESS_HIDDEN];
+  map<string, Inner> c = 4 [(tidemark.v1.field).access = FIELD_ACCESS_HIDDEN];
+  Both d = 5;
+  Thing e = 6 [(tidemark.v1.field).access = FIELD_ACCESS_HIDDEN];
+  google.protobuf.Timestamp f = 7 [(tidemark.v1.field).access = FIELD_ACCESS_HIDDEN];
+  enum Secret3 { SECRET3_A = 0; }
+  Secret3 g = 8 [(tidemark.v1.field).access = FIELD_ACCESS_HIDDEN];
+  message Inner { string secret = 1; }
+  // What is seen.
+  message Seen { string a = 1; }
+  Seen h = 9;
+}
+message Secret1 { Secret0 back = 1; bytes secret = 2 [(buf.validate.field).bytes.min_len = 1]; }
+enum Secret2 { SECRET2_A = 0; }
+// Both ways.
+message Both { string x = 1; }
+// Nobody's.
+message Unused { string x = 1; }
+`;
+
+const [set, using, hiding] = await compileAll([{ text }, { text: usesRules }, { text: hiddenTypes }]);
+if (!(set && using && hiding)) throw new Error("all were compiled");
 const stripped = stripForClients(set);
 
 function thing(of: FileDescriptorSet): DescMessage {
@@ -152,6 +178,30 @@ test("strip: comments stay with their elements", () => {
       ["nested_open", "Nested and open."],
     ]),
   );
+});
+
+test("strip: types that only hidden fields need go with them, at whatever place; others stay, with their comments", () => {
+  const kept = fileOf(stripForClients(hiding), "case2.proto");
+  expect(kept.messageType.map(({ name }) => name)).toEqual(["Thing", "Both", "Unused"]);
+  expect(kept.enumType).toEqual([]);
+  expect(kept.messageType[0]?.nestedType.map(({ name }) => name)).toEqual(["Seen"]);
+  expect(kept.messageType[0]?.enumType).toEqual([]);
+  expect(Buffer.from(toBinary(FileDescriptorProtoSchema, kept)).toString("latin1")).not.toMatch(
+    /secret|level0/i,
+  );
+  const comments = (kept.sourceCodeInfo?.location ?? []).filter(
+    ({ leadingComments }) => leadingComments !== "",
+  );
+  expect(comments.map(({ path, leadingComments }) => [path.join(), leadingComments.trim()])).toEqual([
+    ["4,0,3,0", "What is seen."],
+    ["4,1", "Both ways."],
+    ["4,2", "Nobody's."],
+  ]);
+  expect(
+    readSchema(hiding)
+      .collections.get("things")
+      ?.message.fields.map(({ name }) => name),
+  ).toEqual(["id", "d", "h"]);
 });
 
 test("strip: other options stay", () => {

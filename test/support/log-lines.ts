@@ -10,7 +10,7 @@ export interface LogLine {
 export interface KeptLog {
   readonly logger: Logger;
   readonly lines: readonly LogLine[];
-  /** The messages of warnings and errors, in order. */
+  /** The messages of warnings and errors, in order; what callers were denied is no trouble of the server's. */
   troubles(): string[];
 }
 
@@ -27,6 +27,8 @@ export function keptLog(): KeptLog {
     child: () => logger,
   };
   const troubles = () =>
-    lines.filter(({ level }) => level === "warn" || level === "error").map(({ message }) => message);
+    lines
+      .filter(({ level, fields }) => (level === "warn" || level === "error") && !("audit" in fields))
+      .map(({ message }) => message);
   return { logger, lines, troubles };
 }

@@ -12,7 +12,7 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
 export declare const file_demo_v1_todo: GenFile;
 
 /**
- * Todo is something a person means to do.
+ * Todo is something a person means to do, alone or with a team.
  *
  * @generated from message demo.v1.Todo
  */
@@ -81,7 +81,7 @@ export declare type Todo = Message<"demo.v1.Todo"> & {
   place?: Place | undefined;
 
   /**
-   * Whose it is: the only one who sees it.
+   * Whose it is: they see it, also when they leave the team.
    *
    * @generated from field: string owner_id = 10;
    */
@@ -93,6 +93,21 @@ export declare type Todo = Message<"demo.v1.Todo"> & {
    * @generated from field: google.protobuf.Timestamp created_at = 11;
    */
   createdAt?: Timestamp | undefined;
+
+  /**
+   * The list it is on, of the collection `lists`; empty: none.
+   *
+   * @generated from field: string list_id = 12;
+   */
+  listId: string;
+
+  /**
+   * The team whose members see it as well: that of its list. Empty: only its owner sees it. A record's scopes are made
+   * of its own fields, so it is here and not on the list alone.
+   *
+   * @generated from field: string team_id = 13;
+   */
+  teamId: string;
 };
 
 /**

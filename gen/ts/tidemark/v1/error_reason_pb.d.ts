@@ -31,14 +31,17 @@ export enum ErrorReason {
   TOKEN_MISSING = 1,
 
   /**
-   * UNAUTHENTICATED: the token can't be read or its signature is wrong.
+   * UNAUTHENTICATED: the token is not accepted; fetch a new one, and sign in again if that is not accepted either. The
+   * metadata `fault` says why: `malformed`, `algorithm`, `signature`, `unknown_key`, `issuer`, `audience`,
+   * `not_yet_valid`, `subject` or `claims`.
    *
    * @generated from enum value: ERROR_REASON_TOKEN_INVALID = 2;
    */
   TOKEN_INVALID = 2,
 
   /**
-   * UNAUTHENTICATED: the token has expired; fetch a new one and resume. Frames delivered count.
+   * UNAUTHENTICATED: the token has expired (`fault` in the metadata is `expired`); fetch a new one and resume. Frames
+   * delivered count.
    *
    * @generated from enum value: ERROR_REASON_TOKEN_EXPIRED = 3;
    */
@@ -59,14 +62,19 @@ export enum ErrorReason {
   INVALID_REQUEST = 5,
 
   /**
-   * FAILED_PRECONDITION: the client's version is no longer served.
+   * FAILED_PRECONDITION: the client's version is no longer served. The metadata of the ErrorInfo says whose and what
+   * instead: `platform`, `version`, `oldest`, and, if the operator gave one, `upgrade_url`. A version that is about to
+   * go is still served; every answer to it, errors and streams too, has the header `tidemark-deprecation`, a sentence
+   * for the client's developers: `ios/2.5.0 is about to go; upgrade to 2.6 or later: https://…`.
    *
    * @generated from enum value: ERROR_REASON_CLIENT_TOO_OLD = 6;
    */
   CLIENT_TOO_OLD = 6,
 
   /**
-   * RESOURCE_EXHAUSTED: too many calls, or too much in them; see RetryInfo.
+   * RESOURCE_EXHAUSTED: too many calls, or too much in them; see RetryInfo. ErrorInfo's metadata names the limit:
+   * `limit` (`requests`, `mutations`, `opened_streams`, `megabytes`, `open_streams`), `per` (`principal`, `device`,
+   * `address`, `node`) and `value`.
    *
    * @generated from enum value: ERROR_REASON_RATE_LIMITED = 7;
    */
@@ -134,6 +142,14 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_NOT_FOUND = 16;
    */
   NOT_FOUND = 16,
+
+  /**
+   * UNAVAILABLE: the keys of the tokens' issuer can't be fetched, so that the token can be neither accepted nor refused;
+   * keep it, retry; see RetryInfo.
+   *
+   * @generated from enum value: ERROR_REASON_ISSUER_UNAVAILABLE = 17;
+   */
+  ISSUER_UNAVAILABLE = 17,
 }
 
 /**

@@ -39,7 +39,9 @@ export declare const AppOptionsSchema: GenMessage<AppOptions>;
  */
 export declare type ClaimGrant = Message<"tidemark.v1.ClaimGrant"> & {
   /**
-   * The scope, with claims in braces: `user:{sub}`. A claim that is a list gives one scope per element.
+   * The scope, with claims in braces: `user:{sub}`. A claim that is a list gives one scope per element. Strings,
+   * booleans and numbers fill braces; objects, lists in lists and integers beyond 2^53 give none. A token whose claims
+   * give more than 10,000 scopes is refused as TOKEN_INVALID. Written as CollectionOptions.scopes are.
    *
    * @generated from field: string scope = 1;
    */
@@ -83,6 +85,10 @@ export declare type CollectionOptions = Message<"tidemark.v1.CollectionOptions">
    * The scopes a record is in, with the record's fields in braces, by their proto names: `user:{owner_id}`, `public`.
    * A repeated field gives one scope per element; an empty value gives none.
    *
+   * A name in braces stands by itself between colons, or between a colon and an end. In values `%`, `:`, `/`, white
+   * space and control characters become `%` and two hex digits per byte, so that no value makes one scope look like
+   * another; the text beside the braces holds none of them but colons.
+   *
    * @generated from field: repeated string scopes = 2;
    */
   scopes: string[];
@@ -124,13 +130,14 @@ export declare type CollectionOptions = Message<"tidemark.v1.CollectionOptions">
 export declare const CollectionOptionsSchema: GenMessage<CollectionOptions>;
 
 /**
- * MembershipGrant says how a record grants a scope.
+ * MembershipGrant says how a record grants a scope. Of several records that grant a principal the same scope the highest
+ * right holds. A grant, and its end, hold from the checkpoint on that shows the record's change.
  *
  * @generated from message tidemark.v1.MembershipGrant
  */
 export declare type MembershipGrant = Message<"tidemark.v1.MembershipGrant"> & {
   /**
-   * The principal, with the record's fields in braces: `{user_id}`.
+   * The principal, with one of the record's fields in braces: `{user_id}`. Compared with the token's `sub` as it is.
    *
    * @generated from field: string principal = 1;
    */
@@ -236,14 +243,21 @@ export enum Writes {
   UNSPECIFIED = 0,
 
   /**
-   * Clients that hold READ_WRITE on its scopes, and everybody with access to the database.
+   * Clients, by these rules, and everybody with access to the database. A mutation that breaks one is REJECTED as
+   * FORBIDDEN, and says which:
+   *
+   * - The caller holds READ_WRITE on a scope the record is in, and on one it is in afterwards. A delete needs no more.
+   * - It holds READ_WRITE on each scope the write brings the record into, and on each it takes the record out of, as
+   *   single fields decide. What a list decides is sharing: whoever may write the record may add to it and take from it.
+   *   Where a scope has both, `desk:{desk}:{seats}`, that holds as long as the single fields stay.
+   * - Of a membership: it holds READ_WRITE on the scope the record grants, if that grant is new or another than before.
    *
    * @generated from enum value: WRITES_CLIENTS = 1;
    */
   CLIENTS = 1,
 
   /**
-   * Only those with access to the database.
+   * Services, whose token has the claim `tidemark_service: true`, and everybody with access to the database.
    *
    * @generated from enum value: WRITES_SERVER_ONLY = 2;
    */
@@ -480,14 +494,15 @@ export enum FieldAccess {
   READ_WRITE = 1,
 
   /**
-   * Clients see it; only those with access to the database set it.
+   * Clients see it; only those with access to the database set it, services neither.
    *
    * @generated from enum value: FIELD_ACCESS_READ_ONLY = 2;
    */
   READ_ONLY = 2,
 
   /**
-   * Never leaves the server, and is left out of generated clients.
+   * Never leaves the server, not to services either, and is left out of reflection and generated clients, with the types
+   * that only such fields need.
    *
    * @generated from enum value: FIELD_ACCESS_HIDDEN = 3;
    */

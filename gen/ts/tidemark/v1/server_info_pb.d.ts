@@ -59,7 +59,8 @@ export declare type GetServerInfoResponse = Message<"tidemark.v1.GetServerInfoRe
   limits?: Limits | undefined;
 
   /**
-   * The oldest client versions still served; a platform not named is served in any version.
+   * The oldest client versions still served; a platform not named is served in any version. Versions compare as
+   * semantic versioning has it, missing parts as zero; one that can't be read is older than all others.
    *
    * @generated from field: repeated tidemark.v1.OldestClient oldest_clients = 5;
    */

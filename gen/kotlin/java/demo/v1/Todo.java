@@ -7,7 +7,7 @@ package demo.v1;
 
 /**
  * <pre>
- * Todo is something a person means to do.
+ * Todo is something a person means to do, alone or with a team.
  * </pre>
  *
  * Protobuf type {@code demo.v1.Todo}
@@ -24,6 +24,8 @@ public  final class Todo extends
     notes_ = "";
     tags_ = com.google.protobuf.GeneratedMessageLite.emptyProtobufList();
     ownerId_ = "";
+    listId_ = "";
+    teamId_ = "";
   }
   private int bitField0_;
   public static final int ID_FIELD_NUMBER = 1;
@@ -639,7 +641,7 @@ public  final class Todo extends
   private java.lang.String ownerId_;
   /**
    * <pre>
-   * Whose it is: the only one who sees it.
+   * Whose it is: they see it, also when they leave the team.
    * </pre>
    *
    * <code>string owner_id = 10 [json_name = "ownerId", (.buf.validate.field) = { ... }</code>
@@ -651,7 +653,7 @@ public  final class Todo extends
   }
   /**
    * <pre>
-   * Whose it is: the only one who sees it.
+   * Whose it is: they see it, also when they leave the team.
    * </pre>
    *
    * <code>string owner_id = 10 [json_name = "ownerId", (.buf.validate.field) = { ... }</code>
@@ -664,7 +666,7 @@ public  final class Todo extends
   }
   /**
    * <pre>
-   * Whose it is: the only one who sees it.
+   * Whose it is: they see it, also when they leave the team.
    * </pre>
    *
    * <code>string owner_id = 10 [json_name = "ownerId", (.buf.validate.field) = { ... }</code>
@@ -679,7 +681,7 @@ public  final class Todo extends
   }
   /**
    * <pre>
-   * Whose it is: the only one who sees it.
+   * Whose it is: they see it, also when they leave the team.
    * </pre>
    *
    * <code>string owner_id = 10 [json_name = "ownerId", (.buf.validate.field) = { ... }</code>
@@ -690,7 +692,7 @@ public  final class Todo extends
   }
   /**
    * <pre>
-   * Whose it is: the only one who sees it.
+   * Whose it is: they see it, also when they leave the team.
    * </pre>
    *
    * <code>string owner_id = 10 [json_name = "ownerId", (.buf.validate.field) = { ... }</code>
@@ -769,6 +771,147 @@ public  final class Todo extends
   private void clearCreatedAt() {
     createdAt_ = null;
     bitField0_ = (bitField0_ & ~0x00000004);
+  }
+
+  public static final int LIST_ID_FIELD_NUMBER = 12;
+  private java.lang.String listId_;
+  /**
+   * <pre>
+   * The list it is on, of the collection `lists`; empty: none.
+   * </pre>
+   *
+   * <code>string list_id = 12 [json_name = "listId"];</code>
+   * @return The listId.
+   */
+  @java.lang.Override
+  public java.lang.String getListId() {
+    return listId_;
+  }
+  /**
+   * <pre>
+   * The list it is on, of the collection `lists`; empty: none.
+   * </pre>
+   *
+   * <code>string list_id = 12 [json_name = "listId"];</code>
+   * @return The bytes for listId.
+   */
+  @java.lang.Override
+  public com.google.protobuf.ByteString
+      getListIdBytes() {
+    return com.google.protobuf.ByteString.copyFromUtf8(listId_);
+  }
+  /**
+   * <pre>
+   * The list it is on, of the collection `lists`; empty: none.
+   * </pre>
+   *
+   * <code>string list_id = 12 [json_name = "listId"];</code>
+   * @param value The listId to set.
+   */
+  @java.lang.SuppressWarnings("ReturnValueIgnored")
+  private void setListId(
+      java.lang.String value) {
+    value.getClass();  // minimal bytecode null check
+
+    listId_ = value;
+  }
+  /**
+   * <pre>
+   * The list it is on, of the collection `lists`; empty: none.
+   * </pre>
+   *
+   * <code>string list_id = 12 [json_name = "listId"];</code>
+   */
+  private void clearListId() {
+
+    listId_ = getDefaultInstance().getListId();
+  }
+  /**
+   * <pre>
+   * The list it is on, of the collection `lists`; empty: none.
+   * </pre>
+   *
+   * <code>string list_id = 12 [json_name = "listId"];</code>
+   * @param value The bytes for listId to set.
+   */
+  private void setListIdBytes(
+      com.google.protobuf.ByteString value) {
+    checkByteStringIsUtf8(value);
+    listId_ = value.toStringUtf8();
+
+  }
+
+  public static final int TEAM_ID_FIELD_NUMBER = 13;
+  private java.lang.String teamId_;
+  /**
+   * <pre>
+   * The team whose members see it as well: that of its list. Empty: only its owner sees it. A record's scopes are made
+   * of its own fields, so it is here and not on the list alone.
+   * </pre>
+   *
+   * <code>string team_id = 13 [json_name = "teamId"];</code>
+   * @return The teamId.
+   */
+  @java.lang.Override
+  public java.lang.String getTeamId() {
+    return teamId_;
+  }
+  /**
+   * <pre>
+   * The team whose members see it as well: that of its list. Empty: only its owner sees it. A record's scopes are made
+   * of its own fields, so it is here and not on the list alone.
+   * </pre>
+   *
+   * <code>string team_id = 13 [json_name = "teamId"];</code>
+   * @return The bytes for teamId.
+   */
+  @java.lang.Override
+  public com.google.protobuf.ByteString
+      getTeamIdBytes() {
+    return com.google.protobuf.ByteString.copyFromUtf8(teamId_);
+  }
+  /**
+   * <pre>
+   * The team whose members see it as well: that of its list. Empty: only its owner sees it. A record's scopes are made
+   * of its own fields, so it is here and not on the list alone.
+   * </pre>
+   *
+   * <code>string team_id = 13 [json_name = "teamId"];</code>
+   * @param value The teamId to set.
+   */
+  @java.lang.SuppressWarnings("ReturnValueIgnored")
+  private void setTeamId(
+      java.lang.String value) {
+    value.getClass();  // minimal bytecode null check
+
+    teamId_ = value;
+  }
+  /**
+   * <pre>
+   * The team whose members see it as well: that of its list. Empty: only its owner sees it. A record's scopes are made
+   * of its own fields, so it is here and not on the list alone.
+   * </pre>
+   *
+   * <code>string team_id = 13 [json_name = "teamId"];</code>
+   */
+  private void clearTeamId() {
+
+    teamId_ = getDefaultInstance().getTeamId();
+  }
+  /**
+   * <pre>
+   * The team whose members see it as well: that of its list. Empty: only its owner sees it. A record's scopes are made
+   * of its own fields, so it is here and not on the list alone.
+   * </pre>
+   *
+   * <code>string team_id = 13 [json_name = "teamId"];</code>
+   * @param value The bytes for teamId to set.
+   */
+  private void setTeamIdBytes(
+      com.google.protobuf.ByteString value) {
+    checkByteStringIsUtf8(value);
+    teamId_ = value.toStringUtf8();
+
   }
 
   public static demo.v1.Todo parseFrom(
@@ -856,7 +999,7 @@ public  final class Todo extends
 
   /**
    * <pre>
-   * Todo is something a person means to do.
+   * Todo is something a person means to do, alone or with a team.
    * </pre>
    *
    * Protobuf type {@code demo.v1.Todo}
@@ -1497,7 +1640,7 @@ public  final class Todo extends
 
     /**
      * <pre>
-     * Whose it is: the only one who sees it.
+     * Whose it is: they see it, also when they leave the team.
      * </pre>
      *
      * <code>string owner_id = 10 [json_name = "ownerId", (.buf.validate.field) = { ... }</code>
@@ -1509,7 +1652,7 @@ public  final class Todo extends
     }
     /**
      * <pre>
-     * Whose it is: the only one who sees it.
+     * Whose it is: they see it, also when they leave the team.
      * </pre>
      *
      * <code>string owner_id = 10 [json_name = "ownerId", (.buf.validate.field) = { ... }</code>
@@ -1522,7 +1665,7 @@ public  final class Todo extends
     }
     /**
      * <pre>
-     * Whose it is: the only one who sees it.
+     * Whose it is: they see it, also when they leave the team.
      * </pre>
      *
      * <code>string owner_id = 10 [json_name = "ownerId", (.buf.validate.field) = { ... }</code>
@@ -1537,7 +1680,7 @@ public  final class Todo extends
     }
     /**
      * <pre>
-     * Whose it is: the only one who sees it.
+     * Whose it is: they see it, also when they leave the team.
      * </pre>
      *
      * <code>string owner_id = 10 [json_name = "ownerId", (.buf.validate.field) = { ... }</code>
@@ -1550,7 +1693,7 @@ public  final class Todo extends
     }
     /**
      * <pre>
-     * Whose it is: the only one who sees it.
+     * Whose it is: they see it, also when they leave the team.
      * </pre>
      *
      * <code>string owner_id = 10 [json_name = "ownerId", (.buf.validate.field) = { ... }</code>
@@ -1635,6 +1778,149 @@ public  final class Todo extends
       return this;
     }
 
+    /**
+     * <pre>
+     * The list it is on, of the collection `lists`; empty: none.
+     * </pre>
+     *
+     * <code>string list_id = 12 [json_name = "listId"];</code>
+     * @return The listId.
+     */
+    @java.lang.Override
+    public java.lang.String getListId() {
+      return instance.getListId();
+    }
+    /**
+     * <pre>
+     * The list it is on, of the collection `lists`; empty: none.
+     * </pre>
+     *
+     * <code>string list_id = 12 [json_name = "listId"];</code>
+     * @return The bytes for listId.
+     */
+    @java.lang.Override
+    public com.google.protobuf.ByteString
+        getListIdBytes() {
+      return instance.getListIdBytes();
+    }
+    /**
+     * <pre>
+     * The list it is on, of the collection `lists`; empty: none.
+     * </pre>
+     *
+     * <code>string list_id = 12 [json_name = "listId"];</code>
+     * @param value The listId to set.
+     * @return This builder for chaining.
+     */
+    public Builder setListId(
+        java.lang.String value) {
+      copyOnWrite();
+      instance.setListId(value);
+      return this;
+    }
+    /**
+     * <pre>
+     * The list it is on, of the collection `lists`; empty: none.
+     * </pre>
+     *
+     * <code>string list_id = 12 [json_name = "listId"];</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearListId() {
+      copyOnWrite();
+      instance.clearListId();
+      return this;
+    }
+    /**
+     * <pre>
+     * The list it is on, of the collection `lists`; empty: none.
+     * </pre>
+     *
+     * <code>string list_id = 12 [json_name = "listId"];</code>
+     * @param value The bytes for listId to set.
+     * @return This builder for chaining.
+     */
+    public Builder setListIdBytes(
+        com.google.protobuf.ByteString value) {
+      copyOnWrite();
+      instance.setListIdBytes(value);
+      return this;
+    }
+
+    /**
+     * <pre>
+     * The team whose members see it as well: that of its list. Empty: only its owner sees it. A record's scopes are made
+     * of its own fields, so it is here and not on the list alone.
+     * </pre>
+     *
+     * <code>string team_id = 13 [json_name = "teamId"];</code>
+     * @return The teamId.
+     */
+    @java.lang.Override
+    public java.lang.String getTeamId() {
+      return instance.getTeamId();
+    }
+    /**
+     * <pre>
+     * The team whose members see it as well: that of its list. Empty: only its owner sees it. A record's scopes are made
+     * of its own fields, so it is here and not on the list alone.
+     * </pre>
+     *
+     * <code>string team_id = 13 [json_name = "teamId"];</code>
+     * @return The bytes for teamId.
+     */
+    @java.lang.Override
+    public com.google.protobuf.ByteString
+        getTeamIdBytes() {
+      return instance.getTeamIdBytes();
+    }
+    /**
+     * <pre>
+     * The team whose members see it as well: that of its list. Empty: only its owner sees it. A record's scopes are made
+     * of its own fields, so it is here and not on the list alone.
+     * </pre>
+     *
+     * <code>string team_id = 13 [json_name = "teamId"];</code>
+     * @param value The teamId to set.
+     * @return This builder for chaining.
+     */
+    public Builder setTeamId(
+        java.lang.String value) {
+      copyOnWrite();
+      instance.setTeamId(value);
+      return this;
+    }
+    /**
+     * <pre>
+     * The team whose members see it as well: that of its list. Empty: only its owner sees it. A record's scopes are made
+     * of its own fields, so it is here and not on the list alone.
+     * </pre>
+     *
+     * <code>string team_id = 13 [json_name = "teamId"];</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearTeamId() {
+      copyOnWrite();
+      instance.clearTeamId();
+      return this;
+    }
+    /**
+     * <pre>
+     * The team whose members see it as well: that of its list. Empty: only its owner sees it. A record's scopes are made
+     * of its own fields, so it is here and not on the list alone.
+     * </pre>
+     *
+     * <code>string team_id = 13 [json_name = "teamId"];</code>
+     * @param value The bytes for teamId to set.
+     * @return This builder for chaining.
+     */
+    public Builder setTeamIdBytes(
+        com.google.protobuf.ByteString value) {
+      copyOnWrite();
+      instance.setTeamIdBytes(value);
+      return this;
+    }
+
     // @@protoc_insertion_point(builder_scope:demo.v1.Todo)
   }
   @java.lang.Override
@@ -1663,11 +1949,13 @@ public  final class Todo extends
             "place_",
             "ownerId_",
             "createdAt_",
+            "listId_",
+            "teamId_",
           };
           java.lang.String info =
-              "\u0000\u000b\u0000\u0001\u0001\u000b\u000b\u0000\u0001\u0000\u0001\u0208\u0002\u0208" +
-              "\u0003\u0208\u0004\u0007\u0005\f\u0006\u1009\u0000\u0007\u021a\b\u0004\t\u1009\u0001" +
-              "\n\u0208\u000b\u1009\u0002";
+              "\u0000\r\u0000\u0001\u0001\r\r\u0000\u0001\u0000\u0001\u0208\u0002\u0208\u0003\u0208" +
+              "\u0004\u0007\u0005\f\u0006\u1009\u0000\u0007\u021a\b\u0004\t\u1009\u0001\n\u0208" +
+              "\u000b\u1009\u0002\f\u0208\r\u0208";
           return newMessageInfo(DEFAULT_INSTANCE, info, objects);
       }
       case GET_DEFAULT_INSTANCE: {

@@ -190,7 +190,7 @@ public interface TodoOrBuilder extends
 
   /**
    * <pre>
-   * Whose it is: the only one who sees it.
+   * Whose it is: they see it, also when they leave the team.
    * </pre>
    *
    * <code>string owner_id = 10 [json_name = "ownerId", (.buf.validate.field) = { ... }</code>
@@ -199,7 +199,7 @@ public interface TodoOrBuilder extends
   java.lang.String getOwnerId();
   /**
    * <pre>
-   * Whose it is: the only one who sees it.
+   * Whose it is: they see it, also when they leave the team.
    * </pre>
    *
    * <code>string owner_id = 10 [json_name = "ownerId", (.buf.validate.field) = { ... }</code>
@@ -226,4 +226,46 @@ public interface TodoOrBuilder extends
    * @return The createdAt.
    */
   com.google.protobuf.Timestamp getCreatedAt();
+
+  /**
+   * <pre>
+   * The list it is on, of the collection `lists`; empty: none.
+   * </pre>
+   *
+   * <code>string list_id = 12 [json_name = "listId"];</code>
+   * @return The listId.
+   */
+  java.lang.String getListId();
+  /**
+   * <pre>
+   * The list it is on, of the collection `lists`; empty: none.
+   * </pre>
+   *
+   * <code>string list_id = 12 [json_name = "listId"];</code>
+   * @return The bytes for listId.
+   */
+  com.google.protobuf.ByteString
+      getListIdBytes();
+
+  /**
+   * <pre>
+   * The team whose members see it as well: that of its list. Empty: only its owner sees it. A record's scopes are made
+   * of its own fields, so it is here and not on the list alone.
+   * </pre>
+   *
+   * <code>string team_id = 13 [json_name = "teamId"];</code>
+   * @return The teamId.
+   */
+  java.lang.String getTeamId();
+  /**
+   * <pre>
+   * The team whose members see it as well: that of its list. Empty: only its owner sees it. A record's scopes are made
+   * of its own fields, so it is here and not on the list alone.
+   * </pre>
+   *
+   * <code>string team_id = 13 [json_name = "teamId"];</code>
+   * @return The bytes for teamId.
+   */
+  com.google.protobuf.ByteString
+      getTeamIdBytes();
 }

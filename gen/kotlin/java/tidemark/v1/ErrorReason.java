@@ -34,7 +34,9 @@ public enum ErrorReason
   ERROR_REASON_TOKEN_MISSING(1),
   /**
    * <pre>
-   * UNAUTHENTICATED: the token can't be read or its signature is wrong.
+   * UNAUTHENTICATED: the token is not accepted; fetch a new one, and sign in again if that is not accepted either. The
+   * metadata `fault` says why: `malformed`, `algorithm`, `signature`, `unknown_key`, `issuer`, `audience`,
+   * `not_yet_valid`, `subject` or `claims`.
    * </pre>
    *
    * <code>ERROR_REASON_TOKEN_INVALID = 2;</code>
@@ -42,7 +44,8 @@ public enum ErrorReason
   ERROR_REASON_TOKEN_INVALID(2),
   /**
    * <pre>
-   * UNAUTHENTICATED: the token has expired; fetch a new one and resume. Frames delivered count.
+   * UNAUTHENTICATED: the token has expired (`fault` in the metadata is `expired`); fetch a new one and resume. Frames
+   * delivered count.
    * </pre>
    *
    * <code>ERROR_REASON_TOKEN_EXPIRED = 3;</code>
@@ -66,7 +69,10 @@ public enum ErrorReason
   ERROR_REASON_INVALID_REQUEST(5),
   /**
    * <pre>
-   * FAILED_PRECONDITION: the client's version is no longer served.
+   * FAILED_PRECONDITION: the client's version is no longer served. The metadata of the ErrorInfo says whose and what
+   * instead: `platform`, `version`, `oldest`, and, if the operator gave one, `upgrade_url`. A version that is about to
+   * go is still served; every answer to it, errors and streams too, has the header `tidemark-deprecation`, a sentence
+   * for the client's developers: `ios/2.5.0 is about to go; upgrade to 2.6 or later: https://…`.
    * </pre>
    *
    * <code>ERROR_REASON_CLIENT_TOO_OLD = 6;</code>
@@ -74,7 +80,9 @@ public enum ErrorReason
   ERROR_REASON_CLIENT_TOO_OLD(6),
   /**
    * <pre>
-   * RESOURCE_EXHAUSTED: too many calls, or too much in them; see RetryInfo.
+   * RESOURCE_EXHAUSTED: too many calls, or too much in them; see RetryInfo. ErrorInfo's metadata names the limit:
+   * `limit` (`requests`, `mutations`, `opened_streams`, `megabytes`, `open_streams`), `per` (`principal`, `device`,
+   * `address`, `node`) and `value`.
    * </pre>
    *
    * <code>ERROR_REASON_RATE_LIMITED = 7;</code>
@@ -152,6 +160,15 @@ public enum ErrorReason
    * <code>ERROR_REASON_NOT_FOUND = 16;</code>
    */
   ERROR_REASON_NOT_FOUND(16),
+  /**
+   * <pre>
+   * UNAVAILABLE: the keys of the tokens' issuer can't be fetched, so that the token can be neither accepted nor refused;
+   * keep it, retry; see RetryInfo.
+   * </pre>
+   *
+   * <code>ERROR_REASON_ISSUER_UNAVAILABLE = 17;</code>
+   */
+  ERROR_REASON_ISSUER_UNAVAILABLE(17),
   UNRECOGNIZED(-1),
   ;
 
@@ -173,7 +190,9 @@ public enum ErrorReason
   public static final int ERROR_REASON_TOKEN_MISSING_VALUE = 1;
   /**
    * <pre>
-   * UNAUTHENTICATED: the token can't be read or its signature is wrong.
+   * UNAUTHENTICATED: the token is not accepted; fetch a new one, and sign in again if that is not accepted either. The
+   * metadata `fault` says why: `malformed`, `algorithm`, `signature`, `unknown_key`, `issuer`, `audience`,
+   * `not_yet_valid`, `subject` or `claims`.
    * </pre>
    *
    * <code>ERROR_REASON_TOKEN_INVALID = 2;</code>
@@ -181,7 +200,8 @@ public enum ErrorReason
   public static final int ERROR_REASON_TOKEN_INVALID_VALUE = 2;
   /**
    * <pre>
-   * UNAUTHENTICATED: the token has expired; fetch a new one and resume. Frames delivered count.
+   * UNAUTHENTICATED: the token has expired (`fault` in the metadata is `expired`); fetch a new one and resume. Frames
+   * delivered count.
    * </pre>
    *
    * <code>ERROR_REASON_TOKEN_EXPIRED = 3;</code>
@@ -205,7 +225,10 @@ public enum ErrorReason
   public static final int ERROR_REASON_INVALID_REQUEST_VALUE = 5;
   /**
    * <pre>
-   * FAILED_PRECONDITION: the client's version is no longer served.
+   * FAILED_PRECONDITION: the client's version is no longer served. The metadata of the ErrorInfo says whose and what
+   * instead: `platform`, `version`, `oldest`, and, if the operator gave one, `upgrade_url`. A version that is about to
+   * go is still served; every answer to it, errors and streams too, has the header `tidemark-deprecation`, a sentence
+   * for the client's developers: `ios/2.5.0 is about to go; upgrade to 2.6 or later: https://…`.
    * </pre>
    *
    * <code>ERROR_REASON_CLIENT_TOO_OLD = 6;</code>
@@ -213,7 +236,9 @@ public enum ErrorReason
   public static final int ERROR_REASON_CLIENT_TOO_OLD_VALUE = 6;
   /**
    * <pre>
-   * RESOURCE_EXHAUSTED: too many calls, or too much in them; see RetryInfo.
+   * RESOURCE_EXHAUSTED: too many calls, or too much in them; see RetryInfo. ErrorInfo's metadata names the limit:
+   * `limit` (`requests`, `mutations`, `opened_streams`, `megabytes`, `open_streams`), `per` (`principal`, `device`,
+   * `address`, `node`) and `value`.
    * </pre>
    *
    * <code>ERROR_REASON_RATE_LIMITED = 7;</code>
@@ -291,6 +316,15 @@ public enum ErrorReason
    * <code>ERROR_REASON_NOT_FOUND = 16;</code>
    */
   public static final int ERROR_REASON_NOT_FOUND_VALUE = 16;
+  /**
+   * <pre>
+   * UNAVAILABLE: the keys of the tokens' issuer can't be fetched, so that the token can be neither accepted nor refused;
+   * keep it, retry; see RetryInfo.
+   * </pre>
+   *
+   * <code>ERROR_REASON_ISSUER_UNAVAILABLE = 17;</code>
+   */
+  public static final int ERROR_REASON_ISSUER_UNAVAILABLE_VALUE = 17;
 
 
   @java.lang.Override
@@ -331,6 +365,7 @@ public enum ErrorReason
       case 14: return ERROR_REASON_INTERNAL;
       case 15: return ERROR_REASON_OVERLOADED;
       case 16: return ERROR_REASON_NOT_FOUND;
+      case 17: return ERROR_REASON_ISSUER_UNAVAILABLE;
       default: return null;
     }
   }

@@ -374,7 +374,8 @@ public  final class GetServerInfoResponse extends
   private com.google.protobuf.Internal.ProtobufList<tidemark.v1.OldestClient> oldestClients_;
   /**
    * <pre>
-   * The oldest client versions still served; a platform not named is served in any version.
+   * The oldest client versions still served; a platform not named is served in any version. Versions compare as
+   * semantic versioning has it, missing parts as zero; one that can't be read is older than all others.
    * </pre>
    *
    * <code>repeated .tidemark.v1.OldestClient oldest_clients = 5 [json_name = "oldestClients"];</code>
@@ -385,7 +386,8 @@ public  final class GetServerInfoResponse extends
   }
   /**
    * <pre>
-   * The oldest client versions still served; a platform not named is served in any version.
+   * The oldest client versions still served; a platform not named is served in any version. Versions compare as
+   * semantic versioning has it, missing parts as zero; one that can't be read is older than all others.
    * </pre>
    *
    * <code>repeated .tidemark.v1.OldestClient oldest_clients = 5 [json_name = "oldestClients"];</code>
@@ -396,7 +398,8 @@ public  final class GetServerInfoResponse extends
   }
   /**
    * <pre>
-   * The oldest client versions still served; a platform not named is served in any version.
+   * The oldest client versions still served; a platform not named is served in any version. Versions compare as
+   * semantic versioning has it, missing parts as zero; one that can't be read is older than all others.
    * </pre>
    *
    * <code>repeated .tidemark.v1.OldestClient oldest_clients = 5 [json_name = "oldestClients"];</code>
@@ -407,7 +410,8 @@ public  final class GetServerInfoResponse extends
   }
   /**
    * <pre>
-   * The oldest client versions still served; a platform not named is served in any version.
+   * The oldest client versions still served; a platform not named is served in any version. Versions compare as
+   * semantic versioning has it, missing parts as zero; one that can't be read is older than all others.
    * </pre>
    *
    * <code>repeated .tidemark.v1.OldestClient oldest_clients = 5 [json_name = "oldestClients"];</code>
@@ -418,7 +422,8 @@ public  final class GetServerInfoResponse extends
   }
   /**
    * <pre>
-   * The oldest client versions still served; a platform not named is served in any version.
+   * The oldest client versions still served; a platform not named is served in any version. Versions compare as
+   * semantic versioning has it, missing parts as zero; one that can't be read is older than all others.
    * </pre>
    *
    * <code>repeated .tidemark.v1.OldestClient oldest_clients = 5 [json_name = "oldestClients"];</code>
@@ -437,7 +442,8 @@ public  final class GetServerInfoResponse extends
 
   /**
    * <pre>
-   * The oldest client versions still served; a platform not named is served in any version.
+   * The oldest client versions still served; a platform not named is served in any version. Versions compare as
+   * semantic versioning has it, missing parts as zero; one that can't be read is older than all others.
    * </pre>
    *
    * <code>repeated .tidemark.v1.OldestClient oldest_clients = 5 [json_name = "oldestClients"];</code>
@@ -451,7 +457,8 @@ public  final class GetServerInfoResponse extends
   }
   /**
    * <pre>
-   * The oldest client versions still served; a platform not named is served in any version.
+   * The oldest client versions still served; a platform not named is served in any version. Versions compare as
+   * semantic versioning has it, missing parts as zero; one that can't be read is older than all others.
    * </pre>
    *
    * <code>repeated .tidemark.v1.OldestClient oldest_clients = 5 [json_name = "oldestClients"];</code>
@@ -464,7 +471,8 @@ public  final class GetServerInfoResponse extends
   }
   /**
    * <pre>
-   * The oldest client versions still served; a platform not named is served in any version.
+   * The oldest client versions still served; a platform not named is served in any version. Versions compare as
+   * semantic versioning has it, missing parts as zero; one that can't be read is older than all others.
    * </pre>
    *
    * <code>repeated .tidemark.v1.OldestClient oldest_clients = 5 [json_name = "oldestClients"];</code>
@@ -478,7 +486,8 @@ public  final class GetServerInfoResponse extends
   }
   /**
    * <pre>
-   * The oldest client versions still served; a platform not named is served in any version.
+   * The oldest client versions still served; a platform not named is served in any version. Versions compare as
+   * semantic versioning has it, missing parts as zero; one that can't be read is older than all others.
    * </pre>
    *
    * <code>repeated .tidemark.v1.OldestClient oldest_clients = 5 [json_name = "oldestClients"];</code>
@@ -491,7 +500,8 @@ public  final class GetServerInfoResponse extends
   }
   /**
    * <pre>
-   * The oldest client versions still served; a platform not named is served in any version.
+   * The oldest client versions still served; a platform not named is served in any version. Versions compare as
+   * semantic versioning has it, missing parts as zero; one that can't be read is older than all others.
    * </pre>
    *
    * <code>repeated .tidemark.v1.OldestClient oldest_clients = 5 [json_name = "oldestClients"];</code>
@@ -501,7 +511,8 @@ public  final class GetServerInfoResponse extends
   }
   /**
    * <pre>
-   * The oldest client versions still served; a platform not named is served in any version.
+   * The oldest client versions still served; a platform not named is served in any version. Versions compare as
+   * semantic versioning has it, missing parts as zero; one that can't be read is older than all others.
    * </pre>
    *
    * <code>repeated .tidemark.v1.OldestClient oldest_clients = 5 [json_name = "oldestClients"];</code>
@@ -1086,7 +1097,8 @@ public  final class GetServerInfoResponse extends
 
     /**
      * <pre>
-     * The oldest client versions still served; a platform not named is served in any version.
+     * The oldest client versions still served; a platform not named is served in any version. Versions compare as
+     * semantic versioning has it, missing parts as zero; one that can't be read is older than all others.
      * </pre>
      *
      * <code>repeated .tidemark.v1.OldestClient oldest_clients = 5 [json_name = "oldestClients"];</code>
@@ -1098,7 +1110,8 @@ public  final class GetServerInfoResponse extends
     }
     /**
      * <pre>
-     * The oldest client versions still served; a platform not named is served in any version.
+     * The oldest client versions still served; a platform not named is served in any version. Versions compare as
+     * semantic versioning has it, missing parts as zero; one that can't be read is older than all others.
      * </pre>
      *
      * <code>repeated .tidemark.v1.OldestClient oldest_clients = 5 [json_name = "oldestClients"];</code>
@@ -1108,7 +1121,8 @@ public  final class GetServerInfoResponse extends
       return instance.getOldestClientsCount();
     }/**
      * <pre>
-     * The oldest client versions still served; a platform not named is served in any version.
+     * The oldest client versions still served; a platform not named is served in any version. Versions compare as
+     * semantic versioning has it, missing parts as zero; one that can't be read is older than all others.
      * </pre>
      *
      * <code>repeated .tidemark.v1.OldestClient oldest_clients = 5 [json_name = "oldestClients"];</code>
@@ -1119,7 +1133,8 @@ public  final class GetServerInfoResponse extends
     }
     /**
      * <pre>
-     * The oldest client versions still served; a platform not named is served in any version.
+     * The oldest client versions still served; a platform not named is served in any version. Versions compare as
+     * semantic versioning has it, missing parts as zero; one that can't be read is older than all others.
      * </pre>
      *
      * <code>repeated .tidemark.v1.OldestClient oldest_clients = 5 [json_name = "oldestClients"];</code>
@@ -1132,7 +1147,8 @@ public  final class GetServerInfoResponse extends
     }
     /**
      * <pre>
-     * The oldest client versions still served; a platform not named is served in any version.
+     * The oldest client versions still served; a platform not named is served in any version. Versions compare as
+     * semantic versioning has it, missing parts as zero; one that can't be read is older than all others.
      * </pre>
      *
      * <code>repeated .tidemark.v1.OldestClient oldest_clients = 5 [json_name = "oldestClients"];</code>
@@ -1146,7 +1162,8 @@ public  final class GetServerInfoResponse extends
     }
     /**
      * <pre>
-     * The oldest client versions still served; a platform not named is served in any version.
+     * The oldest client versions still served; a platform not named is served in any version. Versions compare as
+     * semantic versioning has it, missing parts as zero; one that can't be read is older than all others.
      * </pre>
      *
      * <code>repeated .tidemark.v1.OldestClient oldest_clients = 5 [json_name = "oldestClients"];</code>
@@ -1158,7 +1175,8 @@ public  final class GetServerInfoResponse extends
     }
     /**
      * <pre>
-     * The oldest client versions still served; a platform not named is served in any version.
+     * The oldest client versions still served; a platform not named is served in any version. Versions compare as
+     * semantic versioning has it, missing parts as zero; one that can't be read is older than all others.
      * </pre>
      *
      * <code>repeated .tidemark.v1.OldestClient oldest_clients = 5 [json_name = "oldestClients"];</code>
@@ -1171,7 +1189,8 @@ public  final class GetServerInfoResponse extends
     }
     /**
      * <pre>
-     * The oldest client versions still served; a platform not named is served in any version.
+     * The oldest client versions still served; a platform not named is served in any version. Versions compare as
+     * semantic versioning has it, missing parts as zero; one that can't be read is older than all others.
      * </pre>
      *
      * <code>repeated .tidemark.v1.OldestClient oldest_clients = 5 [json_name = "oldestClients"];</code>
@@ -1184,7 +1203,8 @@ public  final class GetServerInfoResponse extends
     }
     /**
      * <pre>
-     * The oldest client versions still served; a platform not named is served in any version.
+     * The oldest client versions still served; a platform not named is served in any version. Versions compare as
+     * semantic versioning has it, missing parts as zero; one that can't be read is older than all others.
      * </pre>
      *
      * <code>repeated .tidemark.v1.OldestClient oldest_clients = 5 [json_name = "oldestClients"];</code>
@@ -1198,7 +1218,8 @@ public  final class GetServerInfoResponse extends
     }
     /**
      * <pre>
-     * The oldest client versions still served; a platform not named is served in any version.
+     * The oldest client versions still served; a platform not named is served in any version. Versions compare as
+     * semantic versioning has it, missing parts as zero; one that can't be read is older than all others.
      * </pre>
      *
      * <code>repeated .tidemark.v1.OldestClient oldest_clients = 5 [json_name = "oldestClients"];</code>
@@ -1211,7 +1232,8 @@ public  final class GetServerInfoResponse extends
     }
     /**
      * <pre>
-     * The oldest client versions still served; a platform not named is served in any version.
+     * The oldest client versions still served; a platform not named is served in any version. Versions compare as
+     * semantic versioning has it, missing parts as zero; one that can't be read is older than all others.
      * </pre>
      *
      * <code>repeated .tidemark.v1.OldestClient oldest_clients = 5 [json_name = "oldestClients"];</code>
@@ -1223,7 +1245,8 @@ public  final class GetServerInfoResponse extends
     }
     /**
      * <pre>
-     * The oldest client versions still served; a platform not named is served in any version.
+     * The oldest client versions still served; a platform not named is served in any version. Versions compare as
+     * semantic versioning has it, missing parts as zero; one that can't be read is older than all others.
      * </pre>
      *
      * <code>repeated .tidemark.v1.OldestClient oldest_clients = 5 [json_name = "oldestClients"];</code>

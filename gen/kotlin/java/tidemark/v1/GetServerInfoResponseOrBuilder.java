@@ -97,7 +97,8 @@ public interface GetServerInfoResponseOrBuilder extends
 
   /**
    * <pre>
-   * The oldest client versions still served; a platform not named is served in any version.
+   * The oldest client versions still served; a platform not named is served in any version. Versions compare as
+   * semantic versioning has it, missing parts as zero; one that can't be read is older than all others.
    * </pre>
    *
    * <code>repeated .tidemark.v1.OldestClient oldest_clients = 5 [json_name = "oldestClients"];</code>
@@ -106,7 +107,8 @@ public interface GetServerInfoResponseOrBuilder extends
       getOldestClientsList();
   /**
    * <pre>
-   * The oldest client versions still served; a platform not named is served in any version.
+   * The oldest client versions still served; a platform not named is served in any version. Versions compare as
+   * semantic versioning has it, missing parts as zero; one that can't be read is older than all others.
    * </pre>
    *
    * <code>repeated .tidemark.v1.OldestClient oldest_clients = 5 [json_name = "oldestClients"];</code>
@@ -114,7 +116,8 @@ public interface GetServerInfoResponseOrBuilder extends
   tidemark.v1.OldestClient getOldestClients(int index);
   /**
    * <pre>
-   * The oldest client versions still served; a platform not named is served in any version.
+   * The oldest client versions still served; a platform not named is served in any version. Versions compare as
+   * semantic versioning has it, missing parts as zero; one that can't be read is older than all others.
    * </pre>
    *
    * <code>repeated .tidemark.v1.OldestClient oldest_clients = 5 [json_name = "oldestClients"];</code>

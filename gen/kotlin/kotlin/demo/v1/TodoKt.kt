@@ -11,7 +11,7 @@ public inline fun todo(block: demo.v1.TodoKt.Dsl.() -> kotlin.Unit): demo.v1.Tod
   demo.v1.TodoKt.Dsl._create(demo.v1.Todo.newBuilder()).apply { block() }._build()
 /**
  * ```
- * Todo is something a person means to do.
+ * Todo is something a person means to do, alone or with a team.
  * ```
  *
  * Protobuf type `demo.v1.Todo`
@@ -367,7 +367,7 @@ public object TodoKt {
 
     /**
      * ```
-     * Whose it is: the only one who sees it.
+     * Whose it is: they see it, also when they leave the team.
      * ```
      *
      * `string owner_id = 10 [json_name = "ownerId", (.buf.validate.field) = { ... }`
@@ -381,7 +381,7 @@ public object TodoKt {
       }
     /**
      * ```
-     * Whose it is: the only one who sees it.
+     * Whose it is: they see it, also when they leave the team.
      * ```
      *
      * `string owner_id = 10 [json_name = "ownerId", (.buf.validate.field) = { ... }`
@@ -428,6 +428,58 @@ public object TodoKt {
 
     public val TodoKt.Dsl.createdAtOrNull: com.google.protobuf.Timestamp?
       get() = _builder.createdAtOrNull
+
+    /**
+     * ```
+     * The list it is on, of the collection `lists`; empty: none.
+     * ```
+     *
+     * `string list_id = 12 [json_name = "listId"];`
+     */
+    public var listId: kotlin.String
+      @kotlin.jvm.JvmName("getListId")
+        get() = _builder.listId
+      @kotlin.jvm.JvmName("setListId")
+        set(value) {
+        _builder.listId = value
+      }
+    /**
+     * ```
+     * The list it is on, of the collection `lists`; empty: none.
+     * ```
+     *
+     * `string list_id = 12 [json_name = "listId"];`
+     */
+    public fun clearListId() {
+      _builder.clearListId()
+    }
+
+    /**
+     * ```
+     * The team whose members see it as well: that of its list. Empty: only its owner sees it. A record's scopes are made
+     * of its own fields, so it is here and not on the list alone.
+     * ```
+     *
+     * `string team_id = 13 [json_name = "teamId"];`
+     */
+    public var teamId: kotlin.String
+      @kotlin.jvm.JvmName("getTeamId")
+        get() = _builder.teamId
+      @kotlin.jvm.JvmName("setTeamId")
+        set(value) {
+        _builder.teamId = value
+      }
+    /**
+     * ```
+     * The team whose members see it as well: that of its list. Empty: only its owner sees it. A record's scopes are made
+     * of its own fields, so it is here and not on the list alone.
+     * ```
+     *
+     * `string team_id = 13 [json_name = "teamId"];`
+     */
+    public fun clearTeamId() {
+      _builder.clearTeamId()
+    }
   }
 }
 public inline fun demo.v1.Todo.copy(block: `demo.v1`.TodoKt.Dsl.() -> kotlin.Unit): demo.v1.Todo =

@@ -228,7 +228,8 @@ public object GetServerInfoResponseKt {
     public class OldestClientsProxy private constructor() : com.google.protobuf.kotlin.DslProxy()
     /**
      * ```
-     * The oldest client versions still served; a platform not named is served in any version.
+     * The oldest client versions still served; a platform not named is served in any version. Versions compare as
+     * semantic versioning has it, missing parts as zero; one that can't be read is older than all others.
      * ```
      *
      * `repeated .tidemark.v1.OldestClient oldest_clients = 5 [json_name = "oldestClients"];`
@@ -240,7 +241,8 @@ public object GetServerInfoResponseKt {
       )
     /**
      * ```
-     * The oldest client versions still served; a platform not named is served in any version.
+     * The oldest client versions still served; a platform not named is served in any version. Versions compare as
+     * semantic versioning has it, missing parts as zero; one that can't be read is older than all others.
      * ```
      *
      * `repeated .tidemark.v1.OldestClient oldest_clients = 5 [json_name = "oldestClients"];`
@@ -253,7 +255,8 @@ public object GetServerInfoResponseKt {
     }
     /**
      * ```
-     * The oldest client versions still served; a platform not named is served in any version.
+     * The oldest client versions still served; a platform not named is served in any version. Versions compare as
+     * semantic versioning has it, missing parts as zero; one that can't be read is older than all others.
      * ```
      *
      * `repeated .tidemark.v1.OldestClient oldest_clients = 5 [json_name = "oldestClients"];`
@@ -267,7 +270,8 @@ public object GetServerInfoResponseKt {
     }
     /**
      * ```
-     * The oldest client versions still served; a platform not named is served in any version.
+     * The oldest client versions still served; a platform not named is served in any version. Versions compare as
+     * semantic versioning has it, missing parts as zero; one that can't be read is older than all others.
      * ```
      *
      * `repeated .tidemark.v1.OldestClient oldest_clients = 5 [json_name = "oldestClients"];`
@@ -280,7 +284,8 @@ public object GetServerInfoResponseKt {
     }
     /**
      * ```
-     * The oldest client versions still served; a platform not named is served in any version.
+     * The oldest client versions still served; a platform not named is served in any version. Versions compare as
+     * semantic versioning has it, missing parts as zero; one that can't be read is older than all others.
      * ```
      *
      * `repeated .tidemark.v1.OldestClient oldest_clients = 5 [json_name = "oldestClients"];`
@@ -294,7 +299,8 @@ public object GetServerInfoResponseKt {
     }
     /**
      * ```
-     * The oldest client versions still served; a platform not named is served in any version.
+     * The oldest client versions still served; a platform not named is served in any version. Versions compare as
+     * semantic versioning has it, missing parts as zero; one that can't be read is older than all others.
      * ```
      *
      * `repeated .tidemark.v1.OldestClient oldest_clients = 5 [json_name = "oldestClients"];`
@@ -308,7 +314,8 @@ public object GetServerInfoResponseKt {
     }
     /**
      * ```
-     * The oldest client versions still served; a platform not named is served in any version.
+     * The oldest client versions still served; a platform not named is served in any version. Versions compare as
+     * semantic versioning has it, missing parts as zero; one that can't be read is older than all others.
      * ```
      *
      * `repeated .tidemark.v1.OldestClient oldest_clients = 5 [json_name = "oldestClients"];`
