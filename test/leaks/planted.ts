@@ -52,17 +52,18 @@ export const PLANTED: readonly PlantedLeak[] = [
   {
     name: "leavers: told also to who never held the record",
     file: "pull/subscription.ts",
-    from: "return standing !== undefined && seq > removesAfter(subscription, standing);",
-    to: "return standing !== undefined && seq > standing.floor;",
+    from: "standings.some((standing) => entry.seq > removesAfter(subscription, standing))",
+    to: "standings.some((standing) => entry.seq > standing.floor)",
     told: /id _id/,
     isQuick: true,
   },
   {
-    name: "a new grant: leavers from before it",
+    name: "re-grant: leavers from before a scope was granted, again or at first",
     file: "pull/subscription.ts",
     from: "held.set(feed, { floor: 0, join: head, cover });",
     to: "held.set(feed, { floor: 0, join: 0, cover });",
     told: /id _id/,
+    isQuick: true,
   },
   {
     name: "a feed added: the others forget since when they are held",
@@ -81,8 +82,8 @@ export const PLANTED: readonly PlantedLeak[] = [
   {
     name: "ListChanges: pages as the first caller's",
     file: "pull/pull.ts",
-    from: "        principal,\n        request,\n        signal,\n        heartbeatIntervalMs: undefined,",
-    to: "        principal: (Object.lent ??= principal),\n        request,\n        signal,\n        heartbeatIntervalMs: undefined,",
+    from: "const about = { principal,",
+    to: "const about = { principal: (Object.lent ??= principal),",
     told: /ListChanges/,
     isQuick: true,
   },
