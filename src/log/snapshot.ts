@@ -41,6 +41,17 @@ export async function openSnapshot(log: Log, at?: Timestamp): Promise<LogSnapsho
   }
 }
 
+/** A cluster time, and the log's state at it. */
+export interface Instant {
+  readonly state: LogState;
+  readonly time: Timestamp;
+}
+
+/** A snapshot of an instant whose state is known: without a read. */
+export function snapshotOf(log: Log, { state, time }: Instant): LogSnapshot {
+  return new SessionSnapshot(log, snapshotSession(log.client, time), state);
+}
+
 class SessionSnapshot implements LogSnapshot {
   readonly state: LogState;
   readonly time: Timestamp;

@@ -3,7 +3,7 @@
 import type { CommittedAppend } from "../log/append.ts";
 import type { Entry } from "../log/entry.ts";
 import type { Log } from "../log/log.ts";
-import { type LogSnapshot, openSnapshot } from "../log/snapshot.ts";
+import { type Instant, type LogSnapshot, openSnapshot } from "../log/snapshot.ts";
 import type { LogState } from "../log/state.ts";
 import { SnapshotLost } from "../log/translated.ts";
 import { watchRevisions } from "../log/watch.ts";
@@ -40,6 +40,8 @@ interface KnownGrants {
   readonly byPrincipal: ReadonlyMap<string, Grants>;
 }
 
+/** A pass that goes on from live may begin at what the hub knows if that is no older: nobody waits for news it lacks. */
+const RECENT_MS = 1_000;
 /** While the leader's appends come by hand, a change told by the database is probably one of them. */
 const APPEND_GRACE_MS = 20;
 /** Appends waiting for a read to end; beyond, reading is quicker. */
@@ -57,6 +59,7 @@ export class Hub {
   readonly #watching: Promise<void>;
   #pending: CommittedAppend[] = [];
   #state: LogState | undefined;
+  #latest: (Instant & { readonly atMs: number }) | undefined;
   #grants: KnownGrants | undefined;
   #mustRead = false;
   #isBusy = false;
@@ -91,6 +94,13 @@ export class Hub {
     if (epoch !== this.#state.epoch) return "behind";
     if (revision >= this.#state.revision) return "latest";
     return this.#ring.stepAfter(revision) ?? "behind";
+  }
+
+  /** The log as it was a moment ago, if this node knows: spares a pass the read. */
+  recent(): Instant | undefined {
+    const latest = this.#latest;
+    if (latest === undefined || this.withheld.isBeyond(latest.state)) return undefined;
+    return this.#options.clock.nowMs() - latest.atMs <= RECENT_MS ? latest : undefined;
   }
 
   /** What memberships grant a principal by a state of the log, if that is known here: spares a pass the read. */
@@ -212,7 +222,11 @@ export class Hub {
     }
   }
 
-  #take({ before, state, entries }: CommittedAppend, grants: ReadonlyMap<string, Grants> | undefined): void {
+  #take(
+    { before, state, entries, time }: CommittedAppend,
+    grants: ReadonlyMap<string, Grants> | undefined,
+  ): void {
+    this.#know({ state, time });
     this.#publish({ base: state.revision - 1, before, state, entries, grants });
   }
 
@@ -222,6 +236,7 @@ export class Hub {
     try {
       const { state } = snapshot;
       this.#hearOf(state);
+      this.#know(snapshot);
       const now = this.#state;
       const isSame = now?.epoch === state.epoch && now.revision === state.revision;
       if (isSame) return;
@@ -238,6 +253,10 @@ export class Hub {
     } finally {
       await snapshot.close();
     }
+  }
+
+  #know({ state, time }: Instant): void {
+    this.#latest = { state, time, atMs: this.#options.clock.nowMs() };
   }
 
   /** Undefined: more than the ring would keep. */

@@ -1,7 +1,7 @@
 // One client's stream, from its opening to its end: passes until the client stands at the head, then live, then passes
 // again whenever live can't go on. While the client doesn't take the next frame, it holds little more than a place.
 import { closedFrame, type Frame } from "../frames/frame.ts";
-import { openSnapshot } from "../log/snapshot.ts";
+import { openSnapshot, snapshotOf } from "../log/snapshot.ts";
 import { SnapshotLost } from "../log/translated.ts";
 import type { Principal } from "../model/principal.ts";
 import type { Cursor, Selection } from "../model/pull-request.ts";
@@ -50,6 +50,8 @@ export class PullStream {
   #pass: Pass | undefined;
   #arrival: Arrival | undefined;
   #lostInARow = 0;
+  /** Live has just ended, with the hub further on. */
+  #isBehind = false;
 
   constructor(options: StreamOptions) {
     const { services, principal, until } = options;
@@ -107,7 +109,10 @@ export class PullStream {
       const end = yield* this.#catchUp();
       if (end === "spent") return yield* this.#sender.send(closedFrame("BYTES_SPENT"));
       if (end === "complete") {
-        if (this.#isDone() || (yield* this.#followLive()) === "done") break;
+        if (this.#isDone()) break;
+        const liveEnd = yield* this.#followLive();
+        if (liveEnd === "done") break;
+        this.#isBehind = liveEnd === "behind";
       } else if (end !== "cut") {
         if (this.#isOutOfTime()) break;
         yield* this.#sender.during(this.#pause());
@@ -146,7 +151,9 @@ export class PullStream {
     const { passTimeMaxMs: timeMaxMs, readEntriesMax } = settings;
     const { times } = hub.withheld;
     const isOutdated = () => hub.withheld.times !== times;
-    const snapshot = await openSnapshot(log);
+    const recent = this.#isBehind ? hub.recent() : undefined;
+    this.#isBehind = false;
+    const snapshot = recent ? snapshotOf(log, recent) : await openSnapshot(log);
     try {
       const grants = hub.grantsOf(principal.id, snapshot.state) ?? (await snapshot.grantsOf(principal.id));
       this.#pass = new Pass({ snapshot, grants, clock, timeMaxMs, readEntriesMax, isOutdated });

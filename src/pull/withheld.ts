@@ -27,6 +27,11 @@ export class Withheld {
     return isMore;
   }
 
+  /** Whether more is withheld by now than in this state. */
+  isBeyond(state: LogState): boolean {
+    return this.#heard !== undefined && withholdsMore(state, this.#heard);
+  }
+
   /** Whether the log's entries of a collection are made by this very schema of it. */
   isPresent({ name, fingerprint }: Pick<Collection, "name" | "fingerprint">): boolean {
     return this.#heard !== undefined && collectionState(this.#heard, name)?.fingerprint === fingerprint;
