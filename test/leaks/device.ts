@@ -91,7 +91,8 @@ export class Device {
       if (++frames > FRAMES_MAX || (follows && isFollowed)) break;
       if (follows && random.below(40) === 0) break;
     }
-    this.#keep(held, cursor, line.caller);
+    // Broken off before it was given one, it may have come with another's: that is still the other's.
+    if (cursor !== held.cursor) this.#keep(held, cursor, line.caller);
   }
 
   /** Everything by pages. */
