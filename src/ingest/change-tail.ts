@@ -1,7 +1,7 @@
 // The tail: one change stream on the source's deployment, driven by raw commands, so that how long to wait, and the
 // token of every batch, are ours to decide (the driver's tryNext waits its whole await time, and lags by seconds).
 // At most one fetch is on its way. A fetch that failed may have carried events away: then the tail is of no more use.
-import type { ClientSession, Db, Document, MongoClient, Timestamp } from "mongodb";
+import type { ClientSession, Db, Document, Long, MongoClient, Timestamp } from "mongodb";
 import { rawBatches } from "../mongo/one-reply.ts";
 import { sourceReadOptions } from "../schema/bson-value.ts";
 import { later, type Position, tokenTime } from "./cluster-time.ts";
@@ -9,13 +9,16 @@ import { firstGroup, type Group } from "./group.ts";
 import { eventOf } from "./raw-document.ts";
 import { type StreamEvent, streamEventOf, type Watched, watchPipeline } from "./stream-event.ts";
 
+/** Exact; and no BigInt, of which, in an error's topology version, the driver's monitor makes an uncaught exception. */
+const CURSOR_IDS_AS_LONG = { useBigInt64: false, promoteLongs: false } as const;
+
 interface Cursor {
-  readonly id: bigint;
+  readonly id: Long;
   readonly collection: string;
 }
 
 interface Reply {
-  readonly id: bigint;
+  readonly id: Long;
   readonly ns: string;
   readonly firstBatch?: Uint8Array[];
   readonly nextBatch?: Uint8Array[];
@@ -150,6 +153,7 @@ export class ChangeTail {
     const { cursor } = await this.#admin.command(command, {
       session: this.#session,
       ...sourceReadOptions,
+      ...CURSOR_IDS_AS_LONG,
       ...rawBatches,
     });
     return cursor;

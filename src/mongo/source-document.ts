@@ -264,6 +264,11 @@ interface KeyedDocument {
   _id: SourceKey;
 }
 
+/**
+ * Documents come as bytes, and are decoded here; what else the database says must not hold BigInts: of an error that
+ * names a topology version the driver's monitor would make an exception nobody can catch.
+ */
 function documents(source: Source, collection: string): Collection<KeyedDocument> {
-  return source.client.db(source.databaseName).collection(collection, { ...source.readOptions });
+  const options = { ...source.readOptions, useBigInt64: false };
+  return source.client.db(source.databaseName).collection(collection, options);
 }

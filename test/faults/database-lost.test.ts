@@ -130,7 +130,9 @@ async function retried<T>(call: () => Promise<T>): Promise<T> {
     } catch (error) {
       if (!(error instanceof ConnectError)) throw error;
       expect([Code.Unavailable, Code.Aborted, Code.DeadlineExceeded], error.message).toContain(error.code);
-      expect(error.metadata.get("tidemark-reason"), error.message).toMatch(RETRYABLE);
+      expect(String(error.metadata.get("tidemark-reason")), `${Code[error.code]} ${error.message}`).toMatch(
+        RETRYABLE,
+      );
     }
   }
 }

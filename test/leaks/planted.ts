@@ -84,7 +84,8 @@ export const PLANTED: readonly PlantedLeak[] = [
     file: "pull/pull.ts",
     from: "const about = { principal,",
     to: "const about = { principal: (Object.lent ??= principal),",
-    told: /ListChanges/,
+    // A stream may be the first to show it: of a cursor that such a page gave.
+    told: PULL,
     isQuick: true,
   },
   {
