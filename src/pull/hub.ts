@@ -62,7 +62,7 @@ export class Hub {
   #latest: (Instant & { readonly atMs: number }) | undefined;
   #grants: KnownGrants | undefined;
   #mustRead = false;
-  #isBusy = false;
+  #advancing: Promise<void> | undefined;
   #isFedByHand = false;
   #isQuietWakeDue = false;
 
@@ -114,7 +114,7 @@ export class Hub {
   onAppend(append: CommittedAppend): void {
     this.#isFedByHand = true;
     this.#hearOf(append.state);
-    if (!this.#isBusy && !append.grantsChanged && this.#leadsOn(append)) {
+    if (!this.#advancing && !append.grantsChanged && this.#leadsOn(append)) {
       this.#take(append, undefined);
       return;
     }
@@ -125,10 +125,10 @@ export class Hub {
     void this.#advance();
   }
 
-  /** Looks at the log now. */
-  refresh(): void {
+  /** Looks at the log now; resolves when it has, or has failed to. */
+  refresh(): Promise<void> {
     this.#mustRead = true;
-    void this.#advance();
+    return this.#advance();
   }
 
   /** Whether it follows this log, rather than one before or after it. */
@@ -160,34 +160,40 @@ export class Hub {
 
   #hear(revision: number | undefined): void {
     if (revision === undefined || !this.#state || !this.#isFedByHand) {
-      if (revision === undefined || revision > (this.#state?.revision ?? -1)) this.refresh();
+      if (revision === undefined || revision > (this.#state?.revision ?? -1)) void this.refresh();
       return;
     }
     if (revision <= this.#state.revision) return;
     void this.#options.clock.sleep(APPEND_GRACE_MS, this.#closing.signal).then(() => {
       if (this.#state && this.#state.revision >= revision) return;
       this.#isFedByHand = false;
-      this.refresh();
+      void this.refresh();
     });
   }
 
-  /** Goes on as far as anything is known to have happened. One at a time. */
-  async #advance(): Promise<void> {
-    if (this.#isBusy) return;
-    this.#isBusy = true;
+  /** Goes on as far as anything is known to have happened. One at a time. Never throws. */
+  #advance(): Promise<void> {
+    this.#advancing ??= this.#advanceNow().finally(() => {
+      this.#advancing = undefined;
+      if (this.#isDue) void this.#advance();
+    });
+    return this.#advancing;
+  }
+
+  async #advanceNow(): Promise<void> {
     try {
-      while (!this.#closing.signal.aborted && (this.#mustRead || this.#pending.length > 0))
-        await this.#goOn();
+      while (this.#isDue) await this.#goOn();
     } catch (error) {
       this.#options.logger.warn({ err: error }, "can't read the log; trying again");
       // An append's instant may be gone for good; a read of now includes it.
       this.#pending = [];
       this.#mustRead = true;
       await this.#options.clock.sleep(RETRY_MS, this.#closing.signal);
-    } finally {
-      this.#isBusy = false;
     }
-    if (this.#mustRead && !this.#closing.signal.aborted) void this.#advance();
+  }
+
+  get #isDue(): boolean {
+    return !this.#closing.signal.aborted && (this.#mustRead || this.#pending.length > 0);
   }
 
   async #goOn(): Promise<void> {

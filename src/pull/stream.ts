@@ -34,7 +34,7 @@ export interface StreamOptions {
 /** What the stream is for: to stay, to reach one checkpoint, or to bring news, if any come by a time. */
 export type Until = "forever" | "caught-up" | { readonly newsByMs: number };
 
-/** Between tries that only time can help: a snapshot lost, a hub of another epoch. */
+/** Between tries that only time can help: a snapshot lost. */
 const RETRY_MS = 500;
 
 /** A database that loses so many snapshots in a row can't be read. */
@@ -184,10 +184,9 @@ export class PullStream {
       },
       this.#arrival,
     );
-    // The hub still follows the log that this one replaces.
+    // Of hub and pass one has seen a log that the other's replaces: both look again.
     if (end === "refused" && !hub.isOfEpoch(this.#arrival.stand.epoch)) {
-      hub.refresh();
-      yield* this.#sender.during(this.#pause());
+      yield* this.#sender.during(hub.refresh());
     }
     return end;
   }

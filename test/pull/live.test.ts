@@ -197,6 +197,16 @@ describe("pull: a log rebuilt under live streams", () => {
     await fixture.log.states.updateOne({ _id: "log" }, { $set: { epoch: "another" }, $inc: { revision: 1 } });
     await ana.sees("reset EPOCH", ...opening);
   });
+
+  it("the node hears of it while a client has just caught up with the old one → the same", async () => {
+    const ben = new Device(ana.principal);
+    await ben.connect(pull).sees(...opening);
+    await ana.connect(pull).sees(...opening);
+    const bens = ben.sees("reset EPOCH", ...opening);
+    await fixture.log.states.updateOne({ _id: "log" }, { $set: { epoch: "another" }, $inc: { revision: 1 } });
+    await bens;
+    await ana.sees("reset EPOCH", ...opening);
+  });
 });
 
 /** From now on entries of the first generation are withheld. */
