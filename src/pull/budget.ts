@@ -9,6 +9,10 @@ export class Budget {
     this.#bytesMax = bytesMax === 0 ? Number.POSITIVE_INFINITY : bytesMax;
   }
 
+  get isLimited(): boolean {
+    return this.#bytesMax !== Number.POSITIVE_INFINITY;
+  }
+
   /** Whether anything was admitted yet. */
   get isUsed(): boolean {
     return this.#spent > 0;

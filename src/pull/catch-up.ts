@@ -1,7 +1,7 @@
 // Catching up by one pass: tells the client what its grants have become, then what it lacks, in the snapshot's order.
 import { BatchCutter, type Sendable } from "../frames/batch.ts";
 import { encodeRemove } from "../frames/change.ts";
-import { checkpointFrame, type Frame, type Unavailable } from "../frames/frame.ts";
+import type { Frame, Unavailable } from "../frames/frame.ts";
 import type { LogState } from "../log/state.ts";
 import type { Selection } from "../model/pull-request.ts";
 import type { Seq } from "../model/seq.ts";
@@ -9,49 +9,57 @@ import type { Schema } from "../schema/schema.ts";
 import type { Budget } from "./budget.ts";
 import type { Client } from "./client.ts";
 import { changeKey, type Due, encodeDue } from "./due.ts";
+import type { Hub } from "./hub.ts";
+import { type Moves, waitFor } from "./moves.ts";
 import type { Pass, PassPhase } from "./pass.ts";
-import type { Sender } from "./sender.ts";
 import { settledClock } from "./step.ts";
 
 export interface CatchUp {
   readonly pass: Pass;
   readonly client: Client;
-  readonly sender: Sender;
   readonly budget: Budget;
   readonly schema: Schema;
   readonly request: Selection;
+  readonly hub: Pick<Hub, "checkpoint">;
 }
 
 /** The client stands at the snapshot's head; or the pass' time was over; or the byte budget is spent. */
 export type PassEnd = "complete" | "cut" | "spent";
 
 /** Runs a pass; all it sent counts, however it ends. */
-export async function* runPass(catchUp: CatchUp): AsyncGenerator<Frame, PassEnd, undefined> {
-  const { pass, client, sender } = catchUp;
-  sender.unsettle();
+export function* runPass(catchUp: CatchUp): Moves<PassEnd> {
+  const { pass, client } = catchUp;
   const aligning = pass.reading((snapshot) => client.align(snapshot, pass.grants));
-  yield* sender.sendAll(yield* sender.during(aligning));
+  for (const frame of yield* waitFor(aligning)) yield* send(client, frame);
   if (client.subscription.leaving.size > 0) {
     const end = yield* deliver(catchUp, "leaving");
     if (end !== "complete") return end;
-    yield* sender.send(yield* sender.during(pass.reading((snapshot) => client.forget(snapshot))));
+    yield* send(client, yield* waitFor(pass.reading((snapshot) => client.forget(snapshot))));
   }
   const end = yield* deliver(catchUp, "held");
   if (end === "complete") yield* arrive(catchUp, pass.snapshot.state);
   return end;
 }
 
-async function* arrive({ client, sender }: CatchUp, state: LogState): AsyncGenerator<Frame, void, undefined> {
-  client.delivered(state.head, "held");
-  const clock = settledClock(state);
-  // P2, P3: the snapshot's own state says that everything up to here is the source at this time.
-  if (clock !== undefined) yield* sender.sendCheckpoint(clock, checkpointFrame(state.head, clock));
+function* send(client: Client, frame: Frame): Moves<void> {
+  client.sent(frame);
+  yield [frame];
 }
 
-async function* deliver(catchUp: CatchUp, phase: PassPhase): AsyncGenerator<Frame, PassEnd, undefined> {
-  const { pass, client, sender } = catchUp;
+function* arrive({ client, hub }: CatchUp, state: LogState): Moves<void> {
+  client.delivered(state.head, "held");
+  const clock = settledClock(state);
+  if (clock === undefined) return;
+  // P2, P3: the snapshot's own state says that everything up to here is the source at this time.
+  const frames = hub.checkpoint(state.head, clock);
+  client.wentOn(state.head, false, { clock, frames });
+  yield frames;
+}
+
+function* deliver(catchUp: CatchUp, phase: PassPhase): Moves<PassEnd> {
+  const { pass, client } = catchUp;
   pass.start(phase, client.subscription);
-  while (yield* sender.during(pass.fill(phase, client.subscription))) {
+  while (yield* waitFor(pass.fill(phase, client.subscription))) {
     const end = yield* deliverRead(catchUp, phase);
     if (end) return end;
     if (pass.isOver) return "cut";
@@ -60,15 +68,12 @@ async function* deliver(catchUp: CatchUp, phase: PassPhase): AsyncGenerator<Fram
 }
 
 /** Sends what is due of the entries read last; undefined: all of it. */
-async function* deliverRead(
-  catchUp: CatchUp,
-  phase: PassPhase,
-): AsyncGenerator<Frame, "cut" | "spent" | undefined, undefined> {
+function* deliverRead(catchUp: CatchUp, phase: PassPhase): Moves<"cut" | "spent" | undefined> {
   const { pass, client, budget, request } = catchUp;
   const { position } = client.subscription;
   const cutter = new BatchCutter(request.batchBytesMax, position);
   let last: Seq | undefined;
-  const flush = async function* () {
+  const flush = function* (): Moves<void> {
     yield* sendOf(catchUp, cutter.flush());
     if (last !== undefined) client.delivered(last, phase);
   };
@@ -96,18 +101,18 @@ async function* deliverRead(
 }
 
 /** @returns how many there were. @throws PassOutdated before the first that may not be sent. */
-function* sendOf({ pass, sender }: CatchUp, frames: Iterable<Frame>): Generator<Frame, number, undefined> {
+function* sendOf({ pass, client }: CatchUp, frames: Iterable<Frame>): Moves<number> {
   let sent = 0;
   for (const frame of frames) {
     pass.refuseOutdated();
-    yield* sender.send(frame);
+    yield* send(client, frame);
     sent++;
   }
   return sent;
 }
 
 /** Names a record that the client's form can't carry, before the position moves past it. */
-async function* leaveOut(catchUp: CatchUp, { entry }: Due): AsyncGenerator<Frame, void, undefined> {
+function* leaveOut(catchUp: CatchUp, { entry }: Due): Moves<void> {
   const { collection, recordId } = changeKey(entry);
   yield* reopen(catchUp, [{ collection, recordId, reason: "RECORD_TOO_LARGE" }]);
 }
@@ -117,11 +122,8 @@ function removeInstead({ entry }: Due): Sendable {
   return encodeRemove(changeKey(entry), "DELETED");
 }
 
-async function* reopen(
-  { pass, client, sender }: CatchUp,
-  unavailable: readonly Unavailable[],
-): AsyncGenerator<Frame, void, undefined> {
-  yield* sender.send(yield* sender.during(client.reopened(pass.snapshot, unavailable)));
+function* reopen({ pass, client }: CatchUp, unavailable: readonly Unavailable[]): Moves<void> {
+  yield* send(client, yield* waitFor(client.reopened(pass.snapshot, unavailable)));
 }
 
 function bytesOf(change: Sendable): number {

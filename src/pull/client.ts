@@ -1,8 +1,10 @@
 // What a stream knows of its client: the subscription as the client has it once it has applied every frame sent, and
 // the cursor that says so. Follows each snapshot's grants; makes the frames that tell the client, sends nothing itself.
+import { batchFrame } from "../frames/batch.ts";
 import { type Frame, openedFrame, resetFrame, type Unavailable } from "../frames/frame.ts";
 import type { LogSnapshot } from "../log/snapshot.ts";
 import type { LogState } from "../log/state.ts";
+import type { CommitClock } from "../model/commit-clock.ts";
 import { collectionOfFeed, type Feed } from "../model/feed.ts";
 import { invariant } from "../model/invariant.ts";
 import { type Grants, grantsHeld, type Principal } from "../model/principal.ts";
@@ -12,6 +14,7 @@ import { feedsHeld } from "../schema/scopes.ts";
 import { openCursor, sealFeeds } from "./cursors.ts";
 import type { PassPhase } from "./pass.ts";
 import type { PullServices } from "./services.ts";
+import type { Portion } from "./step.ts";
 import {
   align,
   checkpointed,
@@ -46,12 +49,16 @@ export class Client {
   #next: { readonly subscription: Subscription; readonly epoch: string; readonly token: Token } | undefined;
   #covered: Subscription["held"] | undefined;
   #hasNews = false;
+  /** The time of the last checkpoint sent. */
+  #clock: CommitClock | undefined;
+  /** Set while the client has all up to some time: the frames that told it so, and tell it again as a heartbeat. */
+  #settled: Portion | undefined;
 
   constructor(options: ClientOptions) {
     this.#options = options;
   }
 
-  /** Changes only by `align`, `forget`, `delivered` and `sent`. */
+  /** Changes only by `delivered`, `sent` and `wentOn`. */
   get subscription(): Subscription {
     return this.#subscription;
   }
@@ -72,6 +79,20 @@ export class Client {
   /** Whether the client was sent anything but where it stands. */
   get hasNews(): boolean {
     return this.#hasNews;
+  }
+
+  /** Whether the last thing the client was told is that it has everything. */
+  get isSettled(): boolean {
+    return this.#settled !== undefined;
+  }
+
+  get hasCheckpoint(): boolean {
+    return this.#clock !== undefined;
+  }
+
+  /** Whether a checkpoint at this time would tell it anything. */
+  isNewer(clock: CommitClock): boolean {
+    return this.#clock === undefined || clock > this.#clock;
   }
 
   /** What the client stores that has applied every frame sent. */
@@ -112,14 +133,30 @@ export class Client {
     this.#subscription = progress(this.#subscription, seq);
   }
 
-  /** A frame goes out; not before does the client know what it says. */
+  /** A frame goes out, any but a checkpoint; not before does the client know what it says. */
   sent({ kind, position }: Frame): void {
     if (kind === "opened") this.#told();
-    else if (kind === "checkpoint") this.#subscription = checkpointed(this.#subscription, position ?? 0);
     else {
       if (kind === "batch") this.#subscription = moved(this.#subscription, position ?? 0);
       this.#hasNews = true;
     }
+  }
+
+  /** All up to here is delivered; a checkpoint that goes out says so, or none does. */
+  wentOn(position: Seq, isNews: boolean, checkpoint: Checkpoint | undefined): void {
+    this.#hasNews ||= isNews;
+    this.#subscription = (checkpoint ? checkpointed : moved)(this.#subscription, position);
+    this.#settled = checkpoint?.frames;
+    if (checkpoint) this.#clock = checkpoint.clock;
+  }
+
+  /** It lacks something, or the log is not settled: heartbeats say only the position. */
+  unsettle(): void {
+    this.#settled = undefined;
+  }
+
+  heartbeat(): Portion {
+    return this.#settled ?? [batchFrame([], this.#subscription.position)];
   }
 
   #told(): void {
@@ -186,6 +223,12 @@ export class Client {
         return { collection, recordId: undefined, reason };
       });
   }
+}
+
+/** A time up to which a client has everything, and the frames that tell it. */
+export interface Checkpoint {
+  readonly clock: CommitClock;
+  readonly frames: Portion;
 }
 
 /** A token's text, and what it was made of. */

@@ -1,5 +1,6 @@
 // The hub: one per node, follows the log's head for all live streams of the node. It reads each new stretch of the log
 // once, with the grants of everyone listening, or takes the leader's append as committed, without a read.
+import { checkpointFrame } from "../frames/frame.ts";
 import type { CommittedAppend } from "../log/append.ts";
 import type { Entry } from "../log/entry.ts";
 import type { Log } from "../log/log.ts";
@@ -8,14 +9,16 @@ import type { LogState } from "../log/state.ts";
 import { SnapshotLost } from "../log/translated.ts";
 import { watchRevisions } from "../log/watch.ts";
 import type { Clock } from "../model/clock.ts";
+import type { CommitClock } from "../model/commit-clock.ts";
 import type { Feed } from "../model/feed.ts";
 import type { Logger } from "../model/logger.ts";
 import type { Grants } from "../model/principal.ts";
+import type { Seq } from "../model/seq.ts";
 import type { Schema } from "../schema/schema.ts";
-import { Audiences, type Listener } from "./audiences.ts";
+import { type Audience, Audiences, type Listener } from "./audiences.ts";
 import { Ring } from "./ring.ts";
 import type { PullSettings } from "./settings.ts";
-import { type Audience, Step, type StepSource } from "./step.ts";
+import { type Portion, Step, type StepSource } from "./step.ts";
 import { Withheld, withholdsMore } from "./withheld.ts";
 
 export interface HubOptions {
@@ -46,6 +49,8 @@ const RECENT_MS = 1_000;
 const APPEND_GRACE_MS = 20;
 /** Appends waiting for a read to end; beyond, reading is quicker. */
 const PENDING_MAX = 256;
+/** Of all streams together: with 10,000 of them each waits half a second. */
+const QUIET_CHECKPOINTS_PER_MS = 20;
 const RETRY_MS = 250;
 const RETRY_MS_MAX = 5_000;
 
@@ -63,7 +68,10 @@ export class Hub {
   #grants: KnownGrants | undefined;
   #mustRead = false;
   #advancing: Promise<void> | undefined;
+  #checkpoint: { readonly position: Seq; readonly clock: CommitClock; readonly frames: Portion } | undefined;
   #isFedByHand = false;
+  /** Of the last step that may concern anybody, by its grants; no stand before it may pass over steps unseen. */
+  #touchedAt = 0;
   #isQuietWakeDue = false;
 
   /** Follows from now on, until closed. */
@@ -80,7 +88,7 @@ export class Hub {
 
   /** A stream is live from its stand on. */
   join(listener: Listener, feeds: readonly Feed[]): Audience {
-    return this.#audiences.join(listener, feeds);
+    return this.#audiences.join(listener, feeds, this.#state?.revision ?? 0);
   }
 
   detach(listener: Listener): void {
@@ -96,11 +104,30 @@ export class Hub {
     return this.#ring.stepAfter(revision) ?? "behind";
   }
 
+  /**
+   * The latest step, if nothing between a stand and its end concerns an audience: whoever stands there may go on from
+   * its end. A client of 10,000 idle ones must not look at each step of the others.
+   */
+  quietStep({ epoch, revision }: Stand, audience: Audience): Step | undefined {
+    const state = this.#state;
+    if (!state || epoch !== state.epoch || revision >= state.revision) return undefined;
+    return revision >= Math.max(this.#touchedAt, audience.touchedAt) ? this.#ring.latest : undefined;
+  }
+
   /** The log as it was a moment ago, if this node knows: spares a pass the read. */
   recent(): Instant | undefined {
     const latest = this.#latest;
     if (latest === undefined || this.withheld.isBeyond(latest.state)) return undefined;
     return this.#options.clock.nowMs() - latest.atMs <= RECENT_MS ? latest : undefined;
+  }
+
+  /** For all who arrive at the same place of the log the same object. */
+  checkpoint(position: Seq, clock: CommitClock): Portion {
+    const known = this.#checkpoint;
+    if (known?.position === position && known.clock === clock) return known.frames;
+    const frames = [checkpointFrame(position, clock)];
+    this.#checkpoint = { position, clock, frames };
+    return frames;
   }
 
   /** What memberships grant a principal by a state of the log, if that is known here: spares a pass the read. */
@@ -282,7 +309,7 @@ export class Hub {
 
   /** All of them, those without a grant, too: a stream must be able to tell that it was asked about. */
   async #grantsOfListeners(snapshot: LogSnapshot): Promise<ReadonlyMap<string, Grants>> {
-    const principals = [...new Set([...this.#listeners].map(({ principal }) => principal))];
+    const principals = [...new Set([...this.#listeners].map(({ principalId }) => principalId))];
     const granted = await snapshot.grantsOfAll(principals);
     return new Map(principals.map((principal) => [principal, granted.get(principal) ?? new Map()]));
   }
@@ -291,6 +318,7 @@ export class Hub {
   #startOver(state: LogState): void {
     this.#ring.clear();
     this.#state = state;
+    this.#touchedAt = state.revision;
     this.#audiences.wakeAll();
   }
 
@@ -304,8 +332,10 @@ export class Hub {
     this.#ring.push(step);
     this.#state = source.state;
     if (source.grants) this.#remember(source.grants, source.state);
-    if (source.grants) this.#audiences.wakeAll();
-    else {
+    if (source.grants) {
+      this.#touchedAt = step.revision;
+      this.#audiences.wakeAll();
+    } else {
       this.#audiences.wakeTouched(step);
       this.#wakeOthersSoon();
     }
@@ -320,6 +350,7 @@ export class Hub {
   #hearOf(state: LogState): void {
     if (!this.withheld.hear(state)) return;
     this.#ring.clear();
+    this.#touchedAt = Number.POSITIVE_INFINITY;
     this.#audiences.wakeAll();
   }
 
@@ -328,7 +359,8 @@ export class Hub {
     if (this.#isQuietWakeDue) return;
     this.#isQuietWakeDue = true;
     const { clock, settings } = this.#options;
-    void clock.sleep(settings.quietCheckpointMs, this.#closing.signal).then(() => {
+    const waitMs = Math.max(settings.quietCheckpointMs, this.#listeners.size / QUIET_CHECKPOINTS_PER_MS);
+    void clock.sleep(waitMs, this.#closing.signal).then(() => {
       this.#isQuietWakeDue = false;
       this.#audiences.wakeAll();
     });

@@ -3,16 +3,19 @@ import type { Frame } from "../frames/frame.ts";
 import type { CommittedAppend } from "../log/append.ts";
 import type { Log } from "../log/log.ts";
 import type { Clock } from "../model/clock.ts";
+import { invariant } from "../model/invariant.ts";
 import type { Logger } from "../model/logger.ts";
 import type { Principal } from "../model/principal.ts";
 import type { Cursor, ListRequest, PullRequest } from "../model/pull-request.ts";
 import { SyncError } from "../model/sync-error.ts";
 import type { Collection } from "../schema/collection.ts";
 import type { Schema } from "../schema/schema.ts";
+import { Alarms } from "./alarms.ts";
+import { ClientFlow, type Flow, type FlowOptions } from "./flow.ts";
+import { framesOf } from "./frames-of.ts";
 import { Hub } from "./hub.ts";
 import type { PullServices } from "./services.ts";
 import { defaultPullSettings, type PullSettings } from "./settings.ts";
-import { PullStream, type StreamOptions } from "./stream.ts";
 
 export interface PullOptions {
   readonly log: Log;
@@ -32,6 +35,8 @@ export interface Page {
 }
 
 export interface Pull {
+  /** A client's frames, to be taken as it can receive them. `onReady` as in FlowOptions. @throws SyncError SHUTTING_DOWN */
+  openFlow(principal: Principal, request: PullRequest, onReady: () => void): Flow;
   /**
    * A client's frames, in order. Nothing but its place is held while the next frame isn't asked for. Ends after a
    * Closed frame, or without one when the signal aborts.
@@ -63,6 +68,8 @@ const WAIT_MS_MAX = 60_000;
 
 /** Streams opened together don't end together: ages differ by a fifth. */
 const AGE_SPREAD = 0.2;
+/** Nor do they beat together. */
+const BEAT_SPREAD = 0.25;
 
 /** A page is made again when its schema has changed meanwhile. */
 const PAGE_RUNS_MAX = 5;
@@ -72,27 +79,36 @@ export function createPull(options: PullOptions): Pull {
   const { log, schema, clock, logger, random = Math.random } = options;
   const settings = { ...defaultPullSettings, ...options.settings };
   const hub = new Hub({ log, schema, clock, logger: logger.child({ part: "pull" }), settings });
-  const services: PullServices = { log, schema, clock, settings, hub, streams: new Set() };
+  const alarms = new Alarms(clock);
+  const flows = new Set<ClientFlow>();
+  const services: PullServices = { log, schema, clock, settings, hub, alarms, flows };
   let drained: { readonly retryAfterMs: number } | undefined;
 
-  function open(how: Omit<StreamOptions, "services" | "agedAtMs">): PullStream {
+  function open(how: Omit<FlowOptions, "services" | "agedAtMs" | "beatMs">): ClientFlow {
     if (drained) throw new SyncError("SHUTTING_DOWN", "the server is going away; connect again", drained);
     const ageMs = settings.streamAgeMaxMs * (1 - AGE_SPREAD * random());
-    return new PullStream({ ...how, services, agedAtMs: clock.nowMs() + ageMs });
+    const beatMs = (how.heartbeatIntervalMs ?? Number.POSITIVE_INFINITY) * (1 - BEAT_SPREAD * random());
+    return new ClientFlow({ ...how, services, beatMs, agedAtMs: clock.nowMs() + ageMs });
+  }
+
+  function openFlow(principal: Principal, request: PullRequest, onReady: () => void): Flow {
+    const asked = request.heartbeatIntervalMs ?? HEARTBEAT_MS;
+    const heartbeatIntervalMs = Math.min(HEARTBEAT_MS_MAX, Math.max(HEARTBEAT_MS_MIN, asked));
+    const until = request.mode === "CATCH_UP" ? "caught-up" : "forever";
+    const { totalBytesMax } = request;
+    return open({ principal, request, heartbeatIntervalMs, totalBytesMax, until, onReady });
   }
 
   function drain(retryAfterMs: number): void {
     drained = { retryAfterMs };
-    for (const stream of services.streams) stream.drain(retryAfterMs);
+    for (const flow of flows) flow.drain(retryAfterMs);
   }
 
   return {
-    async *pullChanges(principal, request, signal) {
-      const asked = request.heartbeatIntervalMs ?? HEARTBEAT_MS;
-      const heartbeatIntervalMs = Math.min(HEARTBEAT_MS_MAX, Math.max(HEARTBEAT_MS_MIN, asked));
-      const until = request.mode === "CATCH_UP" ? "caught-up" : "forever";
-      const { totalBytesMax } = request;
-      yield* open({ principal, request, signal, heartbeatIntervalMs, totalBytesMax, until }).frames();
+    openFlow,
+
+    pullChanges(principal, request, signal) {
+      return framesOf((onReady) => openFlow(principal, request, onReady), signal);
     },
 
     async listChanges(principal, request, signal) {
@@ -101,8 +117,8 @@ export function createPull(options: PullOptions): Pull {
       for (let run = 1; run <= PAGE_RUNS_MAX; run++) {
         const { times } = hub.withheld;
         const until = { newsByMs };
-        const about = { principal, request, signal, heartbeatIntervalMs: undefined, totalBytesMax, until };
-        const page = await pageOf(open(about));
+        const about = { principal, request, heartbeatIntervalMs: undefined, totalBytesMax, until };
+        const page = await pageOf((onReady) => open({ ...about, onReady }), signal);
         // Frames of a page wait for its last: some may hold what is withheld by now.
         if (hub.withheld.times === times) return page;
       }
@@ -119,13 +135,20 @@ export function createPull(options: PullOptions): Pull {
 
     async close() {
       drain(0);
+      alarms.close();
       await hub.close();
     },
   };
 }
 
-async function pageOf(stream: PullStream): Promise<Page> {
+async function pageOf(open: (onReady: () => void) => Flow, signal: AbortSignal): Promise<Page> {
+  let flow: Flow | undefined;
+  const opened = (onReady: () => void) => {
+    flow = open(onReady);
+    return flow;
+  };
   const frames: Frame[] = [];
-  for await (const frame of stream.frames()) if (frame.kind !== "closed") frames.push(frame);
-  return { frames, cursor: stream.cursor };
+  for await (const frame of framesOf(opened, signal)) if (frame.kind !== "closed") frames.push(frame);
+  invariant(flow, "reading a flow opens it");
+  return { frames, cursor: flow.cursor };
 }

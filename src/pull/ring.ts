@@ -34,6 +34,10 @@ export class Ring {
     while (this.#steps.length > 0) this.#drop();
   }
 
+  get latest(): Step | undefined {
+    return this.#steps.at(-1);
+  }
+
   /** The step that leads on from a revision; undefined: it isn't here, or no more. */
   stepAfter(revision: number): Step | undefined {
     let low = 0;

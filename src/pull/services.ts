@@ -2,6 +2,7 @@
 import type { Log } from "../log/log.ts";
 import type { Clock } from "../model/clock.ts";
 import type { Schema } from "../schema/schema.ts";
+import type { Alarms } from "./alarms.ts";
 import type { Hub } from "./hub.ts";
 import type { PullSettings } from "./settings.ts";
 
@@ -11,6 +12,7 @@ export interface PullServices {
   readonly clock: Clock;
   readonly settings: PullSettings;
   readonly hub: Hub;
+  readonly alarms: Alarms;
   /** Those open now. */
-  readonly streams: Set<{ drain(retryAfterMs: number): void }>;
+  readonly flows: Set<{ drain(retryAfterMs: number): void }>;
 }

@@ -8,28 +8,30 @@ import { isSettled, type LogState } from "../log/state.ts";
 import { type CommitClock, commitClockOf } from "../model/commit-clock.ts";
 import type { Feed } from "../model/feed.ts";
 import type { Grants } from "../model/principal.ts";
+import type { Selection } from "../model/pull-request.ts";
 import type { Seq } from "../model/seq.ts";
 import type { Schema } from "../schema/schema.ts";
+import type { Audience } from "./audiences.ts";
 import { type Due, encodeDue, recordName } from "./due.ts";
-import { feedsOf, isHeld, putDue, removeDue, type Standing, type Subscription } from "./subscription.ts";
+import { feedsOf, isHeld, putDue, removeDue, type Subscription } from "./subscription.ts";
 
-/** Subscribers that hold the same feeds. */
-export interface Audience {
-  /** Unique among the audiences of a hub. */
-  readonly id: number;
-  readonly held: ReadonlyMap<Feed, Standing>;
-}
-
-/** How a subscriber wants its frames; those with equal variants share them. */
+/** How a subscriber wants its frames. Those who stand alike and want them alike share them. */
 export interface Variant {
   readonly audience: Audience;
-  readonly recordForm: "PROTO" | "JSON";
-  /** The client has all of its feeds up to `after`, so fields that changed since will do. */
-  readonly deltas: boolean;
+  readonly recordForm: Selection["recordForm"];
   readonly batchBytesMax: number;
-  /** Where the subscriber stands. */
-  readonly after: Seq;
 }
+
+/** Where a subscriber stands as it comes to a step. */
+export interface Place {
+  /** It has everything up to here. */
+  readonly after: Seq;
+  /** It has all of its feeds up to there, so fields that changed since will do. */
+  readonly deltas: boolean;
+}
+
+/** What a step sends in one go: at most about a mebibyte, or one frame. Never changed, never empty. */
+export type Portion = readonly Frame[];
 
 export interface StepSource {
   /** The revision this goes on from. */
@@ -46,11 +48,14 @@ export class Step {
   readonly source: StepSource;
   readonly #schema: Schema;
   readonly #onGrowth: (bytes: number) => void;
-  readonly #frames = new Map<string, readonly Frame[] | undefined>();
+  /** Of those who stand where the step begins, with deltas and without. */
+  readonly #portions: Array<Map<Variant, readonly Portion[] | undefined>> = [new Map(), new Map()];
+  /** Of the others, by their place. */
+  readonly #further = new Map<Variant, Map<string, readonly Portion[] | undefined>>();
   readonly #changes = new Map<string, EncodedChange>();
   readonly #entriesByFeed = new Map<Feed, Entry[]>();
   readonly #mains = new Map<string, MainEntry>();
-  #checkpoint: Frame | undefined;
+  #checkpoint: Portion | undefined;
 
   /** @param onGrowth told of the bytes of frames made later. */
   constructor(source: StepSource, schema: Schema, onGrowth: (bytes: number) => void) {
@@ -84,21 +89,56 @@ export class Step {
     return settledClock(this.source.state);
   }
 
-  /** For all who have this step; only if there is a `clock`. */
-  checkpoint(clock: CommitClock): Frame {
-    this.#checkpoint ??= checkpointFrame(this.head, clock);
+  /** The checkpoint alone, the same for all who have this step; only if there is a `clock`. */
+  checkpoint(clock: CommitClock): Portion {
+    this.#checkpoint ??= [checkpointFrame(this.head, clock)];
     return this.#checkpoint;
   }
 
-  /** The frames of a variant, perhaps none; undefined: something in them concerns one subscriber alone. */
-  framesFor(variant: Variant): readonly Frame[] | undefined {
-    const { audience, recordForm, deltas, batchBytesMax, after } = variant;
-    const name = `${audience.id} ${recordForm} ${deltas} ${batchBytesMax} ${after}`;
-    if (this.#frames.has(name)) return this.#frames.get(name);
-    const frames = this.#makeFrames(variant);
-    this.#frames.set(name, frames);
-    this.#onGrowth((frames ?? []).reduce((sum, { bytes }) => sum + bytes.length, name.length + FRAMES_BYTES));
-    return frames;
+  /**
+   * What a subscriber is sent, its checkpoint last; none: nothing of the step concerns it. Undefined: something in it
+   * concerns this subscriber alone. The same objects for all who stand alike.
+   */
+  portionsFor(variant: Variant, place: Place): readonly Portion[] | undefined {
+    const isAtStart = place.after === this.source.before;
+    const known = isAtStart ? this.#portions[Number(place.deltas)] : undefined;
+    if (known?.has(variant)) return known.get(variant);
+    if (known) return this.#make(variant, place, (portions) => known.set(variant, portions));
+    const name = `${place.after} ${place.deltas}`;
+    const further = this.#further.get(variant) ?? new Map<string, readonly Portion[] | undefined>();
+    this.#further.set(variant, further);
+    if (further.has(name)) return further.get(name);
+    return this.#make(variant, place, (portions) => further.set(name, portions));
+  }
+
+  #make(
+    variant: Variant,
+    place: Place,
+    keep: (portions: readonly Portion[] | undefined) => void,
+  ): readonly Portion[] | undefined {
+    const frames = this.#makeFrames(variant, place);
+    const portions = frames && this.#inPortions(frames);
+    keep(portions);
+    const bytes = (frames ?? []).reduce((sum, frame) => sum + frame.bytes.length, 0);
+    // Writers make as much again of them.
+    this.#onGrowth(2 * bytes + PORTIONS_BYTES);
+    return portions;
+  }
+
+  #inPortions(frames: readonly Frame[]): readonly Portion[] {
+    if (frames.length === 0) return NO_PORTIONS;
+    const checkpoint = this.clock === undefined ? [] : this.checkpoint(this.clock);
+    const portions: Frame[][] = [[]];
+    let bytes = 0;
+    for (const frame of [...frames, ...checkpoint]) {
+      if (bytes > 0 && bytes + frame.bytes.length > PORTION_BYTES_MAX) {
+        portions.push([]);
+        bytes = 0;
+      }
+      portions.at(-1)?.push(frame);
+      bytes += frame.bytes.length;
+    }
+    return portions;
   }
 
   #index(entry: Entry): void {
@@ -110,7 +150,8 @@ export class Step {
     }
   }
 
-  #makeFrames({ audience, recordForm, deltas, batchBytesMax, after }: Variant): Frame[] | undefined {
+  #makeFrames(variant: Variant, { after, deltas }: Place): Frame[] | undefined {
+    const { audience, recordForm, batchBytesMax } = variant;
     const subscription = {
       held: audience.held,
       leaving: NONE,
@@ -173,4 +214,6 @@ const NONE: Subscription["leaving"] = new Map();
 
 /** An entry's objects besides its record, roughly. */
 const ENTRY_BYTES = 400;
-const FRAMES_BYTES = 200;
+const PORTIONS_BYTES = 200;
+const PORTION_BYTES_MAX = 1_048_576;
+const NO_PORTIONS: readonly Portion[] = [];

@@ -103,11 +103,11 @@ describe("pull: a generation withheld", () => {
 describe("pull: audiences", () => {
   it("a scope whose name holds a line break → never taken for two feeds of others (P6)", () => {
     const audiences = new Audiences();
-    const listener = (id: string): Listener => ({ principal: id, wake: () => {} });
-    const two = audiences.join(listener("ana"), ["todos/team:t7", "todos/user:ana"]);
-    const one = audiences.join(listener("eve"), ["todos/team:t7\ntodos/user:ana"]);
+    const listener = (id: string): Listener => ({ principalId: id, wake: () => {} });
+    const two = audiences.join(listener("ana"), ["todos/team:t7", "todos/user:ana"], 0);
+    const one = audiences.join(listener("eve"), ["todos/team:t7\ntodos/user:ana"], 0);
     expect([...one.held.keys()]).toEqual(["todos/team:t7\ntodos/user:ana"]);
-    expect(one.id).not.toBe(two.id);
+    expect(one).not.toBe(two);
   });
 });
 

@@ -254,7 +254,8 @@ describe("pull: withheld generations", () => {
       .connect(pull, { batchBytesMax: 1 })
       .sees(...opening.slice(0, 2), "batch 1", "put todos/b@2", "batch 2");
     await ana.sees("checkpoint 2");
-    tell(await fixture.write([put("c"), put("d")]));
+    const notes = "n".repeat(700_000);
+    tell(await fixture.write([put("c", { notes }), put("d", { notes })]));
     await ana.sees("put todos/c@3", "batch 3");
     tell(await fixture.write([put("e")], hiding()));
     await hasHeard();
