@@ -16,6 +16,7 @@ import type { Logger } from "../model/logger.ts";
 import type { Principal } from "../model/principal.ts";
 import type { Audit } from "./audit.ts";
 import type { HttpRequest } from "./listener.ts";
+import type { StreamAnswer } from "./wire/stream-writer.ts";
 
 export interface Call {
   readonly requestId: string;
@@ -34,6 +35,8 @@ export interface Call {
   principal: Principal | undefined;
   /** How it ended; undefined while it goes on, and when the client went away. */
   outcome: Code | "ok" | undefined;
+  /** Left by its handler to the writer of streams, which goes on where the handler's answer has no message. */
+  streamAnswer: StreamAnswer | undefined;
   /** Received or sent, and not yet charged to its caller's limits. */
   owedBytes: number;
   /** Of a pull: what was sent. */
@@ -66,6 +69,7 @@ export function createCall(path: string, request: HttpRequest, options: CallOpti
     isRead: false,
     principal: undefined,
     outcome: undefined,
+    streamAnswer: undefined,
     owedBytes: 0,
     frames: 0,
     bytes: 0,

@@ -2,10 +2,10 @@
 import { fromBinary } from "@bufbuild/protobuf";
 import { UnavailableReason } from "#gen/tidemark/v1/frame_pb.js";
 import { PullChangesResponseSchema } from "#gen/tidemark/v1/pull_changes_pb.js";
-import type { Frame } from "../frames/frame.ts";
 import type { Mutation } from "../model/mutation.ts";
 import type { Receipt } from "../model/receipt.ts";
 import type { Call } from "./call.ts";
+import type { Messages } from "./wire/envelopes.ts";
 
 /** @param receipts of the mutations, in their order. */
 export function auditReceipts(
@@ -22,17 +22,19 @@ export function auditReceipts(
 
 /**
  * Looks into the frames that tell what is unavailable; a collection counts once.
- * @returns what takes a call's frames, one by one.
+ * @returns what takes a call's frames, in order.
  */
-export function frameAuditor(call: Call): (frame: Frame) => void {
+export function frameAuditor(call: Call): (frames: Messages) => void {
   const told = new Set<string>();
-  return ({ kind, bytes }) => {
-    if (kind !== "opened") return;
-    const { frame } = fromBinary(PullChangesResponseSchema, bytes);
-    for (const { collection, recordId, reason } of frame.case === "opened" ? frame.value.unavailable : []) {
-      if (reason !== UnavailableReason.FORBIDDEN || recordId !== "" || told.has(collection)) continue;
-      told.add(collection);
-      call.audit.denied(call, { reason: "FORBIDDEN", collection });
+  return (frames) => {
+    for (const { kind, bytes } of frames) {
+      if (kind !== "opened") continue;
+      const { frame } = fromBinary(PullChangesResponseSchema, bytes);
+      for (const { collection, recordId, reason } of frame.case === "opened" ? frame.value.unavailable : []) {
+        if (reason !== UnavailableReason.FORBIDDEN || recordId !== "" || told.has(collection)) continue;
+        told.add(collection);
+        call.audit.denied(call, { reason: "FORBIDDEN", collection });
+      }
     }
   };
 }

@@ -86,7 +86,8 @@ export function createEdge(options: EdgeOptions): Edge {
         shutdownSignal,
         retryAfterMs: RETRY_AFTER_MS,
       });
-      opened = { parts, rpc: createRpc({ router, clock, requestTimeoutMs: limits.requestTimeoutMs }) };
+      const { requestTimeoutMs } = limits;
+      opened = { parts, rpc: createRpc({ router, clock, shutdownSignal, requestTimeoutMs }) };
       if (serving.state === "STARTING") serving.become("SERVING");
     },
     close(graceMs) {

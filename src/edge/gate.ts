@@ -86,7 +86,7 @@ export const translateErrors: Interceptor = (next) => async (request) => {
     call.outcome = "ok";
     return response;
   } catch (error) {
-    throw failureOf(error, request.signal, call);
+    throw failureOf(reasonOf(error, request.signal), call);
   }
 };
 
@@ -107,17 +107,20 @@ async function* translated<T>(
     yield* messages;
     call.outcome = "ok";
   } catch (error) {
-    throw failureOf(error, signal, call);
+    throw failureOf(reasonOf(error, signal), call);
   }
 }
 
 /** Once a call is aborted, by its deadline, its client or the server, that is why it failed. */
-function failureOf(error: unknown, signal: AbortSignal, call: Call): ConnectError {
-  const failure = signal.aborted
-    ? ConnectError.from(signal.reason, Code.Canceled)
-    : toConnectError(error, call);
+function reasonOf(error: unknown, signal: AbortSignal): unknown {
+  return signal.aborted ? ConnectError.from(signal.reason, Code.Canceled) : error;
+}
+
+/** The error to send for whatever was thrown; the call knows that it ended so. */
+export function failureOf(error: unknown, call: Call): ConnectError {
+  const failure = toConnectError(error, call);
   call.outcome = failure.code;
-  return withReason(failure);
+  return failure;
 }
 
 /**

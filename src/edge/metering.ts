@@ -16,9 +16,13 @@ export async function* meterReceived(
   }
 }
 
-/** A frame of a pull that goes out now. */
-export function meterSent(call: Call, bytes: number, limiter: Limiter): void {
-  call.frames++;
+/** Frames of a pull that go out now. */
+export function meterSent(
+  call: Call,
+  { frames, bytes }: { frames: number; bytes: number },
+  limiter: Limiter,
+): void {
+  call.frames += frames;
   call.bytes += bytes;
   call.owedBytes += bytes;
   if (call.owedBytes >= PORTION_BYTES) settleBytes(call, limiter);

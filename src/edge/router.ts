@@ -25,7 +25,7 @@ export interface EdgeParts {
   readonly schema: Schema;
   readonly authenticate: Authenticate;
   readonly limiter: Limiter;
-  readonly pull: Pick<Pull, "pullChanges" | "listChanges" | "drain">;
+  readonly pull: Pick<Pull, "openFlow" | "listChanges" | "drain">;
   readonly push: Pick<Push, "pushMutations">;
   readonly receipts: PastReceipts;
 }
@@ -43,7 +43,6 @@ export interface RouterOptions extends EdgeParts {
 export const REQUEST_BYTES_MAX = 4 * 1024 * 1024;
 /** A bound on mistakes: receipts of 1,000 conflicts carry 1,000 records. */
 const RESPONSE_BYTES_MAX = 64 * 1024 * 1024;
-const NEVER_BYTES = 0xffff_ffff;
 
 export function createRouter(options: RouterOptions): ConnectRouter {
   const { schema, serving } = options;
@@ -57,8 +56,7 @@ export function createRouter(options: RouterOptions): ConnectRouter {
     shutdownSignal: options.shutdownSignal,
   });
   const sync = createSyncService(options);
-  // Compressing a live stream costs ten times its throughput.
-  router.rpc(SyncService.method.pullChanges, sync.pullChanges, { compressMinBytes: NEVER_BYTES });
+  router.rpc(SyncService.method.pullChanges, sync.pullChanges);
   router.rpc(SyncService.method.listChanges, sync.listChanges);
   router.rpc(SyncService.method.pushMutations, sync.pushMutations);
   router.service(ReceiptService, createReceiptService(options.receipts));

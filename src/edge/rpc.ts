@@ -14,6 +14,7 @@ import type { HttpRequest, HttpResponse } from "./listener.ts";
 import { meterReceived } from "./metering.ts";
 import { type Exchange, refuse } from "./refuse.ts";
 import { sendText } from "./send.ts";
+import { createStreams } from "./wire/streams.ts";
 
 export interface Rpc {
   handles(path: string): boolean;
@@ -23,11 +24,14 @@ export interface Rpc {
 export interface RpcOptions {
   readonly router: ConnectRouter;
   readonly clock: Clock;
+  /** Aborts the streams still open, with the error they end with. */
+  readonly shutdownSignal: AbortSignal;
   /** How long a client may take to send the one message of a call. */
   readonly requestTimeoutMs: number;
 }
 
-export function createRpc({ router, clock, requestTimeoutMs }: RpcOptions): Rpc {
+export function createRpc({ router, clock, requestTimeoutMs, shutdownSignal }: RpcOptions): Rpc {
+  const streams = createStreams({ clock, shutdownSignal });
   const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
   return { handles: (path) => handlers.has(path), handle };
 
@@ -51,6 +55,11 @@ export function createRpc({ router, clock, requestTimeoutMs }: RpcOptions): Rpc 
     try {
       const respond: UniversalHandlerFn = handler;
       const answer = await respond(universalRequest(exchange));
+      if (call.streamAnswer) {
+        // The handler has ended; the call has not.
+        call.outcome = undefined;
+        return await streams.go(call.streamAnswer, answer, response);
+      }
       if (answer.status >= 400) response.setHeader("cache-control", "no-store");
       if (answer.body !== undefined || answer.status < 400)
         await universalResponseToNodeResponse(answer, response);

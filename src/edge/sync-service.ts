@@ -1,8 +1,12 @@
 // SyncService: each handler validates, translates to the model, calls, and translates back.
 import { create } from "@bufbuild/protobuf";
-import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import { ConnectError, type HandlerContext, type ServiceImpl } from "@connectrpc/connect";
 import { ListChangesRequestSchema } from "#gen/tidemark/v1/list_changes_pb.js";
-import { type PullChangesRequest, PullChangesRequestSchema } from "#gen/tidemark/v1/pull_changes_pb.js";
+import {
+  type PullChangesRequest,
+  PullChangesRequestSchema,
+  type PullChangesResponse,
+} from "#gen/tidemark/v1/pull_changes_pb.js";
 import {
   PushMutationsRequestSchema,
   PushMutationsResponseSchema,
@@ -16,7 +20,7 @@ import type { Schema } from "../schema/schema.ts";
 import { callOf, principalOf } from "./call.ts";
 import { codecOf, frameMessage, recordFormOf } from "./codec.ts";
 import { auditReceipts, frameAuditor } from "./denials.ts";
-import { CACHE_CONTROL } from "./gate.ts";
+import { CACHE_CONTROL, failureOf } from "./gate.ts";
 import { meterSent } from "./metering.ts";
 import { mutationsFrom } from "./mutations.ts";
 import { cursorMessage, listRequestFrom, pullRequestFrom } from "./pull-requests.ts";
@@ -25,7 +29,7 @@ import { validate } from "./validate.ts";
 
 export interface SyncParts {
   readonly schema: Pick<Schema, "collections">;
-  readonly pull: Pick<Pull, "pullChanges" | "listChanges">;
+  readonly pull: Pick<Pull, "openFlow" | "listChanges">;
   readonly push: Pick<Push, "pushMutations">;
   readonly limiter: Limiter;
 }
@@ -37,25 +41,8 @@ export function createSyncService({
   limiter,
 }: SyncParts): ServiceImpl<typeof SyncService> {
   return {
-    async *pullChanges(request: PullChangesRequest, context: HandlerContext) {
-      validate(PullChangesRequestSchema, request);
-      const codec = codecOf(context);
-      const call = callOf(context);
-      const asked = pullRequestFrom(request, codec);
-      const audit = frameAuditor(call);
-      const slot = await limiter.openStream(call);
-      try {
-        for await (const frame of pull.pullChanges(principalOf(context), asked, context.signal)) {
-          audit(frame);
-          meterSent(call, frame.bytes.length, limiter);
-          yield frameMessage(frame.bytes, codec);
-        }
-      } finally {
-        slot.release();
-      }
-      // An aborted pull just ends; the caller is told why.
-      context.signal.throwIfAborted();
-    },
+    pullChanges: (request: PullChangesRequest, context: HandlerContext) =>
+      noMessages(startPull(request, context)),
 
     async listChanges(request, context) {
       validate(ListChangesRequestSchema, request);
@@ -63,12 +50,13 @@ export function createSyncService({
       const principal = principalOf(context);
       const page = await pull.listChanges(principal, listRequestFrom(request, codec), context.signal);
       context.signal.throwIfAborted();
-      page.frames.forEach(frameAuditor(callOf(context)));
-      for (const { bytes } of page.frames) meterSent(callOf(context), bytes.length, limiter);
+      frameAuditor(callOf(context))(page.frames);
+      const bytes = page.frames.reduce((sum, frame) => sum + frame.bytes.length, 0);
+      meterSent(callOf(context), { frames: page.frames.length, bytes }, limiter);
       const collections = request.selections.map(({ collection }) => collection);
       if (isForEverybody(collections, principal)) context.responseHeader.delete(CACHE_CONTROL);
       return {
-        frames: page.frames.map(({ bytes }) => frameMessage(bytes, codec)),
+        frames: page.frames.map((frame) => frameMessage(frame.bytes, codec)),
         cursor: cursorMessage(page.cursor),
       };
     },
@@ -92,9 +80,41 @@ export function createSyncService({
     },
   };
 
+  /** Leaves the frames to the writer of streams. */
+  async function startPull(request: PullChangesRequest, context: HandlerContext): Promise<void> {
+    validate(PullChangesRequestSchema, request);
+    const codec = codecOf(context);
+    const call = callOf(context);
+    const principal = principalOf(context);
+    const asked = pullRequestFrom(request, codec);
+    const audit = frameAuditor(call);
+    const slot = await limiter.openStream(call);
+    call.streamAnswer = {
+      codec,
+      trailer: context.responseTrailer,
+      timeoutMs: context.timeoutMs(),
+      open: (onReady) => pull.openFlow(principal, asked, onReady),
+      onSent(frames, bytes) {
+        audit(frames);
+        meterSent(call, { frames: frames.length, bytes }, limiter);
+      },
+      failureOf: (error) => failureOf(error, call),
+      onEnd(outcome) {
+        call.outcome = outcome instanceof ConnectError ? outcome.code : outcome;
+        slot.release();
+      },
+    };
+  }
+
   /** A page of public collections is the same for all anonymous callers; a cursor is always its principal's own. */
   function isForEverybody(collections: readonly string[], principal: Principal): boolean {
     const isPublic = (name: string) => schema.collections.get(name)?.isPublic === true;
     return principal.id === "" && collections.length > 0 && collections.every(isPublic);
   }
+}
+
+/** The answer of a handler that leaves its messages to the writer. */
+async function* noMessages(start: Promise<void>): AsyncGenerator<PullChangesResponse, void, undefined> {
+  await start;
+  yield* [];
 }

@@ -37,17 +37,7 @@ export interface Page {
 export interface Pull {
   /** A client's frames, to be taken as it can receive them. `onReady` as in FlowOptions. @throws SyncError SHUTTING_DOWN */
   openFlow(principal: Principal, request: PullRequest, onReady: () => void): Flow;
-  /**
-   * A client's frames, in order. Nothing but its place is held while the next frame isn't asked for. Ends after a
-   * Closed frame, or without one when the signal aborts.
-   * @throws SyncError TOKEN_EXPIRED, DATABASE_UNAVAILABLE, SHUTTING_DOWN; frames given before count.
-   */
-  pullChanges(
-    principal: Principal,
-    request: PullRequest,
-    signal: AbortSignal,
-  ): AsyncGenerator<Frame, void, undefined>;
-  /** One page: ends at about `batchBytesMax`, at the head, or when the wait for news is over. @throws as pullChanges */
+  /** One page: ends at about `batchBytesMax`, at the head, or when the wait for news is over. @throws as a flow's take */
   listChanges(principal: Principal, request: ListRequest, signal: AbortSignal): Promise<Page>;
   /** Whether it has heard of the log's state. */
   readonly isInformed: boolean;
@@ -106,10 +96,6 @@ export function createPull(options: PullOptions): Pull {
 
   return {
     openFlow,
-
-    pullChanges(principal, request, signal) {
-      return framesOf((onReady) => openFlow(principal, request, onReady), signal);
-    },
 
     async listChanges(principal, request, signal) {
       const newsByMs = clock.nowMs() + Math.min(WAIT_MS_MAX, request.waitMs);

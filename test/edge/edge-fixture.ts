@@ -25,6 +25,7 @@ import type { Clock } from "../../src/model/clock.ts";
 import type { Logger } from "../../src/model/logger.ts";
 import { SyncError } from "../../src/model/sync-error.ts";
 import { readSchema, type Schema } from "../../src/schema/schema.ts";
+import { flowsOf, type ScriptedFrames } from "./flow-of.ts";
 
 export const SECRET = "edge-test-secret-of-forty-characters-....";
 
@@ -74,8 +75,13 @@ export interface Started {
   readonly counts: readonly string[];
 }
 
+export interface ScriptedPull extends Partial<EdgeParts["pull"]> {
+  /** Instead of flows. */
+  readonly pullChanges?: ScriptedFrames;
+}
+
 export interface Script {
-  readonly pull?: Partial<EdgeParts["pull"]>;
+  readonly pull?: ScriptedPull;
   readonly push?: Partial<EdgeParts["push"]>;
   readonly receipts?: Partial<EdgeParts["receipts"]>;
   readonly authenticate?: EdgeParts["authenticate"];
@@ -135,7 +141,7 @@ export async function scriptedParts(script: Script): Promise<EdgeParts> {
     authenticate:
       script.authenticate ?? createAuthenticator({ schema, devMode: true, tokenSecret: SECRET, clock }),
     pull: {
-      async *pullChanges() {},
+      openFlow: flowsOf(script.pull?.pullChanges ?? async function* () {}),
       listChanges: async () => ({
         frames: [],
         cursor: { subscription: "s", position: 0, checkpoint: 0 },

@@ -6,7 +6,7 @@ import type { Principal } from "../../src/model/principal.ts";
 import type { Cursor, PullRequest } from "../../src/model/pull-request.ts";
 import type { Pull } from "../../src/pull/pull.ts";
 import { PullClient } from "../support/pull-client.ts";
-import { decoded, followAll } from "./fixture.ts";
+import { decoded, followAll, framesOfPull } from "./fixture.ts";
 import { linesOf } from "./frame-text.ts";
 
 export class Device {
@@ -36,7 +36,7 @@ export class Device {
   connect(pull: Pull, request: Partial<PullRequest> = {}): this {
     this.#abort = new AbortController();
     const whole = { ...followAll, cursor: this.cursor, ...request };
-    this.#stream = pull.pullChanges(this.principal, whole, this.#abort.signal);
+    this.#stream = framesOfPull(pull, this.principal, whole, this.#abort.signal);
     return this;
   }
 

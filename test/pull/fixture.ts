@@ -13,6 +13,7 @@ import type { Clock } from "../../src/model/clock.ts";
 import { silentLogger } from "../../src/model/logger.ts";
 import type { Principal } from "../../src/model/principal.ts";
 import type { PullRequest } from "../../src/model/pull-request.ts";
+import { framesOf } from "../../src/pull/frames-of.ts";
 import { createPull, type Pull } from "../../src/pull/pull.ts";
 import type { PullSettings } from "../../src/pull/settings.ts";
 import { readSchema } from "../../src/schema/schema.ts";
@@ -85,6 +86,11 @@ export async function openFixture(beforeAppend = () => {}): Promise<Fixture> {
 export function principal(id: string, scopes: readonly string[], expiresAtMs?: number): Principal {
   const claimGrants = new Map(scopes.map((scope) => [scope, "READ" as const]));
   return { id, claimGrants, device: "test", isService: false, expiresAtMs };
+}
+
+/** A stream's frames, one by one. */
+export function framesOfPull(pull: Pull, who: Principal, request: PullRequest, signal: AbortSignal) {
+  return framesOf((onReady) => pull.openFlow(who, request, onReady), signal);
 }
 
 export const followAll: PullRequest = {

@@ -5,7 +5,7 @@ import type { Frame } from "../../src/frames/frame.ts";
 import type { Cursor, PullRequest } from "../../src/model/pull-request.ts";
 import type { Pull } from "../../src/pull/pull.ts";
 import { FakeClock } from "./fake-clock.ts";
-import { decoded, type Fixture, followAll, openFixture, principal } from "./fixture.ts";
+import { decoded, type Fixture, followAll, framesOfPull, openFixture, principal } from "./fixture.ts";
 import { linesOf } from "./frame-text.ts";
 import { put } from "./world.ts";
 
@@ -43,7 +43,8 @@ async function read(
 
 function open(request: Partial<PullRequest> = {}): AsyncGenerator<Frame> {
   const who = principal("ana", ["user:ana"]);
-  return pull.pullChanges(
+  return framesOfPull(
+    pull,
     who,
     { ...followAll, recordForm: "JSON", ...request },
     new AbortController().signal,

@@ -6,7 +6,7 @@ import type { Pull } from "../../src/pull/pull.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { Device, hex } from "./device.ts";
 import { FakeClock } from "./fake-clock.ts";
-import { type Fixture, followAll, openFixture, principal } from "./fixture.ts";
+import { type Fixture, followAll, framesOfPull, openFixture, principal } from "./fixture.ts";
 import { ANA, put, remove, TEAM, todo } from "./world.ts";
 
 let fixture: Fixture;
@@ -104,7 +104,7 @@ describe("pull: live frames", () => {
   async function standing(count: number, request = {}): Promise<AsyncGenerator<Frame>[]> {
     const { signal } = new AbortController();
     const streams = Array.from({ length: count }, () =>
-      pull.pullChanges(ana.principal, { ...followAll, ...request }, signal),
+      framesOfPull(pull, ana.principal, { ...followAll, ...request }, signal),
     );
     for (const stream of streams) while ((await nextOf(stream)).kind !== "checkpoint");
     return streams;

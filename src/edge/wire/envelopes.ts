@@ -1,0 +1,58 @@
+// Frames as bytes on the wire: each in the five-byte envelope that gRPC, gRPC-web and Connect's streams share, in
+// protobuf's binary form or as JSON. What a thousand subscribers are sent is put together once: by the identity of what
+// they were all given.
+import { frameJson } from "../../frames/frame-json.ts";
+import type { Codec } from "../codec.ts";
+
+export interface Message {
+  readonly kind: string;
+  /** In protobuf's binary form. */
+  readonly bytes: Uint8Array;
+}
+
+/** Messages to be sent in one go; the same object for all who are sent the same. */
+export type Messages = readonly Message[];
+
+export interface Wire {
+  /** All of them, enveloped. Shared: never changed. */
+  readonly buffer: Buffer;
+  /** Of the messages alone. */
+  readonly messageBytes: number;
+}
+
+const ENVELOPE_BYTES = 5;
+
+const known: { readonly [C in Codec]: WeakMap<Messages, Wire> } = {
+  PROTO: new WeakMap(),
+  JSON: new WeakMap(),
+};
+
+export function wireOf(messages: Messages, codec: Codec): Wire {
+  const made = known[codec].get(messages);
+  if (made) return made;
+  const bodies =
+    codec === "PROTO" ? messages.map(({ bytes }) => bytes) : messages.map(({ bytes }) => frameJson(bytes));
+  const wire = enveloped(bodies, NO_FLAGS);
+  known[codec].set(messages, wire);
+  return wire;
+}
+
+/** The last envelope of a stream, which is no message. */
+export function endEnvelope(flags: number, body: Uint8Array): Buffer {
+  return enveloped([body], flags).buffer;
+}
+
+const NO_FLAGS = 0;
+
+function enveloped(bodies: readonly Uint8Array[], flags: number): Wire {
+  const messageBytes = bodies.reduce((sum, { length }) => sum + length, 0);
+  const buffer = Buffer.allocUnsafe(messageBytes + ENVELOPE_BYTES * bodies.length);
+  let at = 0;
+  for (const body of bodies) {
+    buffer[at] = flags;
+    buffer.writeUInt32BE(body.length, at + 1);
+    buffer.set(body, at + ENVELOPE_BYTES);
+    at += ENVELOPE_BYTES + body.length;
+  }
+  return { buffer, messageBytes };
+}
