@@ -1,6 +1,6 @@
 // What every row works with: a real mongod in a throw-away folder, a source of items, and `tidemark serve` as a
 // process of its own, started and stopped by the row that needs it.
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, type ForkOptions, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
@@ -37,12 +37,20 @@ const NO_LIMITS = {
   ),
   STREAMS_PER_PRINCIPAL_MAX: "0",
   STREAMS_PER_ADDRESS_MAX: "0",
+  STREAMS_PER_NODE_MAX: "20000",
 };
 const POLL_MS = 5;
 const READY_WAIT_MS = 120_000;
 
+export interface ServerOptions {
+  /** The folder of its .proto files; default: that of items. */
+  readonly schema?: string;
+  readonly settings?: Readonly<Record<string, string>>;
+}
+
 export interface RunningServer {
   readonly url: string;
+  readonly pid: number;
   stop(): Promise<void>;
 }
 
@@ -109,27 +117,42 @@ export class Bench {
     return performance.now() - startMs;
   }
 
-  /** @param schema the folder of its .proto files; default: that of items. */
-  async startServer(schema = join(import.meta.dirname, "proto")): Promise<RunningServer> {
+  async startServer({ schema, settings = {} }: ServerOptions = {}): Promise<RunningServer> {
     const port = await freePort();
     const url = `http://127.0.0.1:${port}`;
-    const server = spawn(process.execPath, [join(import.meta.dirname, "../src/cli/tidemark.ts"), "serve"], {
-      env: {
-        ...process.env,
-        PORT: String(port),
-        HOST: "127.0.0.1",
-        MONGODB_URI: this.#mongo.uri,
-        MONGODB_DB: SOURCE,
-        TIDEMARK_DB: LOG,
-        TIDEMARK_SCHEMA: schema,
-        TIDEMARK_TOKEN_SECRET: SECRET,
-        ...NO_LIMITS,
-        LOG_LEVEL: "error",
-      },
+    const command = [process.execPath, join(import.meta.dirname, "../src/cli/tidemark.ts"), "serve"];
+    const [program = "", ...args] = [...onOneCore(), ...command];
+    const server = spawn(program, args, {
+      env: { ...this.#environment(schema), PORT: String(port), ...settings },
       stdio: ["ignore", "inherit", "inherit"],
     });
     this.#servers.add(server);
-    return { url, stop: () => this.#stop(server) };
+    return { url, pid: server.pid ?? 0, stop: () => this.#stop(server) };
+  }
+
+  /** For a server process of a row's own, as one of the product would be started. */
+  forkOptions(): ForkOptions {
+    const [execPath = process.execPath, ...execArgv] = [
+      ...onOneCore(),
+      process.execPath,
+      "--cpu-prof",
+      "--cpu-prof-dir=/tmp/prof",
+    ];
+    return { env: this.#environment(), execPath, execArgv, stdio: ["ignore", "inherit", "inherit", "ipc"] };
+  }
+
+  #environment(schema = join(import.meta.dirname, "proto")) {
+    return {
+      ...process.env,
+      HOST: "127.0.0.1",
+      MONGODB_URI: this.#mongo.uri,
+      MONGODB_DB: SOURCE,
+      TIDEMARK_DB: LOG,
+      TIDEMARK_SCHEMA: schema,
+      TIDEMARK_TOKEN_SECRET: SECRET,
+      ...NO_LIMITS,
+      LOG_LEVEL: "error",
+    };
   }
 
   /** Resolves once the server answers that it is ready. */
@@ -221,6 +244,14 @@ function loads(state: Record<string, unknown>): number {
   const collections = state["collections"];
   return Array.isArray(collections) ? collections.filter((collection) => collection.load !== null).length : 0;
 }
+
+/** What to put before a command so that it runs on one core; nothing where there is no such program. */
+export function onOneCore(): readonly string[] {
+  hasTaskset ??= spawnSync("taskset", ["--version"]).status === 0;
+  return hasTaskset ? ["taskset", "-c", "0"] : [];
+}
+
+let hasTaskset: boolean | undefined;
 
 async function freePort(): Promise<number> {
   const probe = createServer();

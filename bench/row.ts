@@ -1,10 +1,11 @@
 // What a row of the bench is: a figure, the reference measured beside it in the same run, and the goal for their ratio.
 import type { Bench } from "./bench.ts";
+import { quantity, type Unit } from "./quantity.ts";
 
 export interface Measured {
   /** What was measured, in words: `catch-up over gRPC, 100,000 × 300 B`. */
   readonly row: string;
-  readonly unit: "docs/s" | "ms";
+  readonly unit: Unit;
   readonly value: number;
   /** What it is compared with, measured in the same run. */
   readonly reference: number;
@@ -13,6 +14,8 @@ export interface Measured {
   readonly ratio: number;
   /** `≥ 0.5` or `≤ 10`; absent: told, not judged. */
   readonly goal?: string;
+  /** How many times better than the goal; below 1 it isn't reached. */
+  readonly margin?: number;
   readonly met?: boolean;
 }
 
@@ -29,13 +32,22 @@ interface Figures {
   readonly referenceName: string;
   readonly atLeast?: number;
   readonly atMost?: number;
+  /** For the value itself. */
+  readonly valueAtMost?: number;
 }
 
-export function measured({ atLeast, atMost, ...figures }: Figures): Measured {
+export function measured({ atLeast, atMost, valueAtMost, ...figures }: Figures): Measured {
   const ratio = figures.value / figures.reference;
-  if (atLeast !== undefined) return { ...figures, ratio, goal: `≥ ${atLeast}`, met: ratio >= atLeast };
-  if (atMost !== undefined) return { ...figures, ratio, goal: `≤ ${atMost}`, met: ratio <= atMost };
-  return { ...figures, ratio };
+  if (atLeast !== undefined) return judged(figures, `≥ ${atLeast}`, ratio / atLeast);
+  if (atMost !== undefined) return judged(figures, `≤ ${atMost}`, atMost / ratio);
+  if (valueAtMost === undefined) return { ...figures, ratio };
+  return judged(figures, `≤ ${quantity(valueAtMost, figures.unit)}`, valueAtMost / figures.value);
+}
+
+type Told = Omit<Figures, "atLeast" | "atMost" | "valueAtMost">;
+
+function judged(figures: Told, goal: string, margin: number): Measured {
+  return { ...figures, ratio: figures.value / figures.reference, goal, margin, met: margin >= 1 };
 }
 
 /** The value below which a share `p` of the samples lies. */

@@ -8,14 +8,16 @@ import { Bench } from "./bench.ts";
 import type { Measured, Row } from "./row.ts";
 import { access } from "./rows/access.ts";
 import { catchUp } from "./rows/catch-up.ts";
+import { fanOut } from "./rows/fan-out.ts";
 import { live } from "./rows/live.ts";
 import { load } from "./rows/load.ts";
+import { memory } from "./rows/memory.ts";
 import { push } from "./rows/push.ts";
 import { pushOverGrpc } from "./rows/push-grpc.ts";
 import { tail } from "./rows/tail.ts";
 import { markdownTable } from "./table.ts";
 
-const ROWS: readonly Row[] = [load, catchUp, tail, live, push, pushOverGrpc, access];
+const ROWS: readonly Row[] = [load, catchUp, fanOut, live, memory, tail, push, pushOverGrpc, access];
 const README = join(import.meta.dirname, "README.md");
 const MARKS = /(<!-- table -->\n)[\s\S]*(<!-- \/table -->)/;
 

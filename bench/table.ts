@@ -1,4 +1,5 @@
 // Draws measurements as a Markdown table that also reads well in a terminal.
+import { quantity } from "./quantity.ts";
 import type { Measured } from "./row.ts";
 
 const HEAD = ["row", "value", "reference", "ratio", "goal", "met"];
@@ -18,8 +19,4 @@ export function markdownTable(rows: readonly Measured[]): string {
   const line = (row: readonly string[]) =>
     `| ${row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join(" | ")} |`;
   return [line(HEAD), line(widths.map((width) => "-".repeat(width))), ...cells.map(line)].join("\n");
-}
-
-function quantity(value: number, unit: Measured["unit"]): string {
-  return unit === "ms" ? `${value.toFixed(1)} ms` : `${Math.round(value).toLocaleString("en-US")}/s`;
 }

@@ -2,8 +2,8 @@
 // long it takes until 1,000 clients have dropped what their memberships no longer grant.
 import { join } from "node:path";
 import type { Bench, RunningServer } from "../bench.ts";
+import { type BenchCaller, startLoad } from "../load/start-load.ts";
 import { type Measured, measured, percentile, type Row } from "../row.ts";
-import { type BenchCaller, startPuller } from "../start-puller.ts";
 
 const SCHEMA = join(import.meta.dirname, "../teams-proto");
 const NOTES = 50_000;
@@ -33,7 +33,7 @@ export const access: Row = {
     const memberships = Array.from({ length: TEAMS }, (_, n) => memberOf("wide", `t${n}`));
     const crowd = Array.from({ length: CROWD }, (_, n) => `fan${n}`);
     await insert(bench, "members", [...memberships, ...crowd.map((user) => memberOf(user, "crowd"))]);
-    const server = await bench.startServer(SCHEMA);
+    const server = await bench.startServer({ schema: SCHEMA });
     await bench.logReaches(NOTES + CROWD_NOTES + TEAMS + CROWD);
     await bench.serverReady(server);
     const rows = [await manyScopes(server), await revocation(bench, server, crowd)];
@@ -68,7 +68,7 @@ async function manyScopes(server: RunningServer): Promise<Measured> {
   }
   return measured({
     row: `catch-up of 50,000 records through ${TEAMS} scopes`,
-    unit: "docs/s",
+    unit: "1/s",
     value: percentile(rates.wide, 0.5),
     reference: percentile(rates.narrow, 0.5),
     referenceName: "the same records through one scope",
@@ -77,21 +77,21 @@ async function manyScopes(server: RunningServer): Promise<Measured> {
 }
 
 async function firstSync(server: RunningServer, caller: BenchCaller): Promise<number> {
-  const puller = await startPuller(server, { callers: [caller], collection: "notes", mode: "CATCH_UP" });
-  const { ms, changes } = await puller.done;
-  await puller.stop();
+  const load = await startLoad(server.url, { callers: [caller], collection: "notes", mode: "CATCH_UP" });
+  const { ms, changes } = await load.done;
+  await load.stop();
   if (changes < NOTES) throw new Error(`${caller.principal} got ${changes} records`);
   return (changes / ms) * 1000;
 }
 
 async function revocation(bench: Bench, server: RunningServer, crowd: readonly string[]): Promise<Measured> {
   const callers = crowd.map((principal) => ({ principal }));
-  const puller = await startPuller(server, { callers, collection: "notes", mode: "FOLLOW" });
-  await puller.following;
+  const load = await startLoad(server.url, { callers, collection: "notes", mode: "FOLLOW" });
+  await load.following;
   const startMs = performance.timeOrigin + performance.now();
   await bench.client.db(bench.sourceDb).collection("members").deleteMany({ team: "crowd" });
-  const settledMs = (await puller.emptied) - startMs;
-  await puller.stop();
+  const settledMs = (await load.emptied) - startMs;
+  await load.stop();
   return measured({
     row: `a revocation, until ${CROWD} online clients have dropped ${CROWD_NOTES} records each`,
     unit: "ms",

@@ -1,6 +1,7 @@
 // How fast a client's first sync streams a collection, against the driver's own decoded drain of the same documents.
+
+import { startLoad, streamsOf } from "../load/start-load.ts";
 import { measured, percentile, type Row } from "../row.ts";
-import { startPuller, streamsOf } from "../start-puller.ts";
 
 const ITEMS = 100_000;
 const ROUNDS = 5;
@@ -17,16 +18,16 @@ export const catchUp: Row = {
     const pulls: number[] = [];
     for (let round = 0; round < ROUNDS; round++) {
       drains.push(await drain(bench.items.find({}, { batchSize: 5000 })));
-      const puller = await startPuller(server, { callers: streamsOf(1), mode: "CATCH_UP" });
-      const { ms, changes } = await puller.done;
-      await puller.stop();
+      const load = await startLoad(server.url, { callers: streamsOf(1), mode: "CATCH_UP" });
+      const { ms, changes } = await load.done;
+      await load.stop();
       pulls.push((changes / ms) * 1000);
     }
     await server.stop();
     return [
       measured({
         row: "catch-up over gRPC, 100,000 × 300 B",
-        unit: "docs/s",
+        unit: "1/s",
         value: percentile(pulls, 0.5),
         reference: percentile(drains, 0.5),
         referenceName: "the driver's decoded drain",

@@ -17,7 +17,7 @@ export const load: Row = {
     return [
       measured({
         row: "first load, 100,000 × 300 B",
-        unit: "docs/s",
+        unit: "1/s",
         value: (ITEMS / loadMs) * 1000,
         reference: (ITEMS / insertMs) * 1000,
         referenceName: "insertMany of the same documents",

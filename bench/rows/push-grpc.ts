@@ -24,7 +24,7 @@ export const pushOverGrpc: Row = {
     const devices = Array.from({ length: DEVICES }, (_, n) => new Device(n));
     const todos = devices.flatMap((device) => device.todos());
     await bench.insertTodos(todos);
-    const server = await bench.startServer(PUSH_SCHEMA);
+    const server = await bench.startServer({ schema: PUSH_SCHEMA });
     await bench.logReaches(todos.length);
     await bench.serverReady(server);
     const clients = await Promise.all(devices.map((device) => clientOf(server, device)));
@@ -51,7 +51,7 @@ export const pushOverGrpc: Row = {
     return [
       measured({
         row,
-        unit: "docs/s",
+        unit: "1/s",
         value: grpc.callsPerSecond(),
         reference: naive.callsPerSecond(),
         referenceName,

@@ -70,7 +70,7 @@ async function measure({ bench, node, devices, shape }: Measuring): Promise<Meas
   return [
     measured({
       row,
-      unit: "docs/s",
+      unit: "1/s",
       value: times.push.callsPerSecond() * size,
       reference: times.naive.callsPerSecond() * size,
       referenceName,

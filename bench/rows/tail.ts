@@ -27,7 +27,7 @@ export const tail: Row = {
     return [
       measured({
         row: "tail: 20,000 distinct keys, until log = source",
-        unit: "docs/s",
+        unit: "1/s",
         value: ((ITEMS * ROUNDS) / followedMs) * 1000,
         reference: ((ITEMS * ROUNDS) / aloneMs) * 1000,
         referenceName: "the same bulkWrite alone",

@@ -5,7 +5,6 @@ import { PullChangesResponseSchema } from "#gen/tidemark/v1/pull_changes_pb.js";
 import type { Mutation } from "../model/mutation.ts";
 import type { Receipt } from "../model/receipt.ts";
 import type { Call } from "./call.ts";
-import type { Messages } from "./wire/envelopes.ts";
 
 /** @param receipts of the mutations, in their order. */
 export function auditReceipts(
@@ -22,13 +21,12 @@ export function auditReceipts(
 
 /**
  * Looks into the frames that tell what is unavailable; a collection counts once.
- * @returns what takes a call's frames, in order.
+ * @returns what takes a call's frames that tell it, in order.
  */
-export function frameAuditor(call: Call): (frames: Messages) => void {
+export function frameAuditor(call: Call): (frames: readonly { readonly bytes: Uint8Array }[]) => void {
   const told = new Set<string>();
   return (frames) => {
-    for (const { kind, bytes } of frames) {
-      if (kind !== "opened") continue;
+    for (const { bytes } of frames) {
       const { frame } = fromBinary(PullChangesResponseSchema, bytes);
       for (const { collection, recordId, reason } of frame.case === "opened" ? frame.value.unavailable : []) {
         if (reason !== UnavailableReason.FORBIDDEN || recordId !== "" || told.has(collection)) continue;

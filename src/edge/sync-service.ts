@@ -50,7 +50,7 @@ export function createSyncService({
       const principal = principalOf(context);
       const page = await pull.listChanges(principal, listRequestFrom(request, codec), context.signal);
       context.signal.throwIfAborted();
-      frameAuditor(callOf(context))(page.frames);
+      frameAuditor(callOf(context))(page.frames.filter(({ isPersonal }) => isPersonal));
       const bytes = page.frames.reduce((sum, frame) => sum + frame.bytes.length, 0);
       meterSent(callOf(context), { frames: page.frames.length, bytes }, limiter);
       const collections = request.selections.map(({ collection }) => collection);
@@ -93,11 +93,9 @@ export function createSyncService({
       codec,
       trailer: context.responseTrailer,
       timeoutMs: context.timeoutMs(),
-      open: (onReady) => pull.openFlow(principal, asked, onReady),
-      onSent(frames, bytes) {
-        audit(frames);
-        meterSent(call, { frames: frames.length, bytes }, limiter);
-      },
+      open: (reader) => pull.openFlow(principal, asked, reader),
+      onPersonal: audit,
+      onSent: (frames, bytes) => meterSent(call, { frames, bytes }, limiter),
       failureOf: (error) => failureOf(error, call),
       onEnd(outcome) {
         call.outcome = outcome instanceof ConnectError ? outcome.code : outcome;

@@ -62,7 +62,7 @@ export function batchFrame(changes: readonly Uint8Array[], position: Seq): Frame
     bytes[at] = varintTag(2);
     writeVarint(bytes, at + 1, position);
   }
-  return { kind: "batch", bytes, position };
+  return { kind: "batch", bytes, isPersonal: false, position };
 }
 
 /** PullChangesResponse.batch */

@@ -12,6 +12,8 @@ import type { Seq } from "../model/seq.ts";
 export interface Frame {
   readonly kind: "opened" | "batch" | "part" | "checkpoint" | "reset" | "closed";
   readonly bytes: Uint8Array;
+  /** Meant for one client alone; the others may be shared. */
+  readonly isPersonal: boolean;
   /** Where a batch or checkpoint moves the client's cursor; undefined: the other kinds. */
   readonly position: Seq | undefined;
 }
@@ -100,7 +102,7 @@ type FrameCase = Exclude<PullChangesResponse["frame"], { case: undefined }>;
 
 export function frameOf(frame: FrameCase): Frame {
   const bytes = toBinary(PullChangesResponseSchema, create(PullChangesResponseSchema, { frame }));
-  return { kind: frame.case, bytes, position: undefined };
+  return { kind: frame.case, bytes, isPersonal: frame.case === "opened", position: undefined };
 }
 
 function durationOfMs(ms: number): Duration {

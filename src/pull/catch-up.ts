@@ -10,7 +10,7 @@ import type { Budget } from "./budget.ts";
 import type { Client } from "./client.ts";
 import { changeKey, type Due, encodeDue } from "./due.ts";
 import type { Hub } from "./hub.ts";
-import { type Moves, waitFor } from "./moves.ts";
+import { type Moves, waitForRead } from "./moves.ts";
 import type { Pass, PassPhase } from "./pass.ts";
 import { settledClock } from "./step.ts";
 
@@ -29,12 +29,12 @@ export type PassEnd = "complete" | "cut" | "spent";
 /** Runs a pass; all it sent counts, however it ends. */
 export function* runPass(catchUp: CatchUp): Moves<PassEnd> {
   const { pass, client } = catchUp;
-  const aligning = pass.reading((snapshot) => client.align(snapshot, pass.grants));
-  for (const frame of yield* waitFor(aligning)) yield* send(client, frame);
+  const align = () => pass.reading((snapshot) => client.align(snapshot, pass.grants));
+  for (const frame of yield* waitForRead(align)) yield* send(client, frame);
   if (client.subscription.leaving.size > 0) {
     const end = yield* deliver(catchUp, "leaving");
     if (end !== "complete") return end;
-    yield* send(client, yield* waitFor(pass.reading((snapshot) => client.forget(snapshot))));
+    yield* send(client, yield* waitForRead(() => pass.reading((snapshot) => client.forget(snapshot))));
   }
   const end = yield* deliver(catchUp, "held");
   if (end === "complete") yield* arrive(catchUp, pass.snapshot.state);
@@ -51,15 +51,15 @@ function* arrive({ client, hub }: CatchUp, state: LogState): Moves<void> {
   const clock = settledClock(state);
   if (clock === undefined) return;
   // P2, P3: the snapshot's own state says that everything up to here is the source at this time.
-  const frames = hub.checkpoint(state.head, clock);
-  client.wentOn(state.head, false, { clock, frames });
-  yield frames;
+  const checkpoint = hub.checkpoint(state.head, clock);
+  client.wentOn(state.head, false, checkpoint);
+  yield checkpoint.frames;
 }
 
 function* deliver(catchUp: CatchUp, phase: PassPhase): Moves<PassEnd> {
   const { pass, client } = catchUp;
   pass.start(phase, client.subscription);
-  while (yield* waitFor(pass.fill(phase, client.subscription))) {
+  while (yield* waitForRead(() => pass.fill(phase, client.subscription))) {
     const end = yield* deliverRead(catchUp, phase);
     if (end) return end;
     if (pass.isOver) return "cut";
@@ -123,7 +123,7 @@ function removeInstead({ entry }: Due): Sendable {
 }
 
 function* reopen({ pass, client }: CatchUp, unavailable: readonly Unavailable[]): Moves<void> {
-  yield* send(client, yield* waitFor(client.reopened(pass.snapshot, unavailable)));
+  yield* send(client, yield* waitForRead(() => client.reopened(pass.snapshot, unavailable)));
 }
 
 function bytesOf(change: Sendable): number {

@@ -14,13 +14,11 @@ import { feedsHeld } from "../schema/scopes.ts";
 import { openCursor, sealFeeds } from "./cursors.ts";
 import type { PassPhase } from "./pass.ts";
 import type { PullServices } from "./services.ts";
-import type { Portion } from "./step.ts";
+import type { Checkpoint, Portion } from "./step.ts";
 import {
   align,
-  checkpointed,
   isCovered,
   left,
-  moved,
   NOTHING,
   narrow,
   rangesLeaving,
@@ -42,7 +40,10 @@ const BACKLOG_COUNTED_MAX = 20_000;
 
 export class Client {
   readonly #options: ClientOptions;
-  #subscription = NOTHING;
+  /** As of when it was last asked for; where the client stands since is beside it, for that changes with every frame. */
+  #lastSubscription = NOTHING;
+  #position: Seq = 0;
+  #checkpoint: Seq = 0;
   #token: Token | undefined;
   #epoch: string | undefined;
   /** What the client has once it is sent the Opened made last. */
@@ -60,14 +61,28 @@ export class Client {
 
   /** Changes only by `delivered`, `sent` and `wentOn`. */
   get subscription(): Subscription {
-    return this.#subscription;
+    const last = this.#lastSubscription;
+    const [position, checkpoint] = [this.#position, this.#checkpoint];
+    if (last.position !== position || last.checkpoint !== checkpoint)
+      this.#lastSubscription = { ...last, position, checkpoint };
+    return this.#lastSubscription;
+  }
+
+  set #subscription(now: Subscription) {
+    this.#lastSubscription = now;
+    this.#position = now.position;
+    this.#checkpoint = now.checkpoint;
+  }
+
+  get checkpoint(): Seq {
+    return this.#checkpoint;
   }
 
   /** Whether the client has all of all its feeds up to some checkpoint. */
   get isCovered(): boolean {
-    const { held } = this.#subscription;
+    const { held } = this.#lastSubscription;
     // Checkpoints only rise: once covered, these feeds stay so.
-    if (this.#covered !== held && isCovered(this.#subscription)) this.#covered = held;
+    if (this.#covered !== held && isCovered(this.subscription)) this.#covered = held;
     return this.#covered === held;
   }
 
@@ -97,7 +112,7 @@ export class Client {
 
   /** What the client stores that has applied every frame sent. */
   get cursor(): Cursor {
-    const { position, checkpoint } = this.#subscription;
+    const { position, checkpoint } = this.subscription;
     if (this.isOpened && this.#token) return { subscription: this.#token.text, position, checkpoint };
     return this.#options.request.cursor ?? { subscription: "", position: 0, checkpoint: 0 };
   }
@@ -108,7 +123,7 @@ export class Client {
     const feeds = this.#feedsOf(grants);
     const start = await this.#start(state);
     const { subscription, reset } = align(start.subscription, { ...state, feeds });
-    const isSame = this.isOpened && !start.reset && !reset && subscription === this.#subscription;
+    const isSame = this.isOpened && !start.reset && !reset && subscription === this.subscription;
     if (isSame) return [];
     const opened = await this.#opened(snapshot, subscription);
     if (start.reset) return [resetFrame(start.reset, []), opened];
@@ -117,27 +132,27 @@ export class Client {
 
   /** The removes of all feeds taken away are sent: from now on they are forgotten. */
   async forget(snapshot: LogSnapshot): Promise<Frame> {
-    return await this.#opened(snapshot, left(this.#subscription));
+    return await this.#opened(snapshot, left(this.subscription));
   }
 
   /** The cursor once more, in the middle of a pass: keeps its progress, or names what is left out. */
   async reopened({ state }: LogSnapshot, unavailable: readonly Unavailable[]): Promise<Frame> {
-    const subscription = this.#subscription;
+    const subscription = this.subscription;
     const backlog = state.head - subscription.position;
     return await this.#openedFrame(state, { subscription, backlog, unavailable });
   }
 
   /** All that is due of entries up to here is sent. */
   delivered(seq: Seq, phase: PassPhase): void {
-    const progress = phase === "held" ? moved : removedUpTo;
-    this.#subscription = progress(this.#subscription, seq);
+    if (phase === "held") this.#position = seq;
+    else this.#subscription = removedUpTo(this.subscription, seq);
   }
 
   /** A frame goes out, any but a checkpoint; not before does the client know what it says. */
   sent({ kind, position }: Frame): void {
     if (kind === "opened") this.#told();
     else {
-      if (kind === "batch") this.#subscription = moved(this.#subscription, position ?? 0);
+      if (kind === "batch") this.#position = position ?? 0;
       this.#hasNews = true;
     }
   }
@@ -145,7 +160,8 @@ export class Client {
   /** All up to here is delivered; a checkpoint that goes out says so, or none does. */
   wentOn(position: Seq, isNews: boolean, checkpoint: Checkpoint | undefined): void {
     this.#hasNews ||= isNews;
-    this.#subscription = (checkpoint ? checkpointed : moved)(this.#subscription, position);
+    this.#position = position;
+    if (checkpoint) this.#checkpoint = position;
     this.#settled = checkpoint?.frames;
     if (checkpoint) this.#clock = checkpoint.clock;
   }
@@ -156,7 +172,7 @@ export class Client {
   }
 
   heartbeat(): Portion {
-    return this.#settled ?? [batchFrame([], this.#subscription.position)];
+    return this.#settled ?? [batchFrame([], this.#position)];
   }
 
   #told(): void {
@@ -172,8 +188,8 @@ export class Client {
   async #start(state: LogState): Promise<{ subscription: Subscription; reset?: "EPOCH" | "CURSOR" }> {
     if (this.#epoch !== undefined) {
       if (this.#epoch !== state.epoch) return { subscription: NOTHING, reset: "EPOCH" };
-      if (this.#subscription.position > state.head) return { subscription: NOTHING, reset: "CURSOR" };
-      return { subscription: this.#subscription };
+      if (this.subscription.position > state.head) return { subscription: NOTHING, reset: "CURSOR" };
+      return { subscription: this.subscription };
     }
     const { services, principal, request } = this.#options;
     if (!request.cursor) return { subscription: NOTHING };
@@ -223,12 +239,6 @@ export class Client {
         return { collection, recordId: undefined, reason };
       });
   }
-}
-
-/** A time up to which a client has everything, and the frames that tell it. */
-export interface Checkpoint {
-  readonly clock: CommitClock;
-  readonly frames: Portion;
 }
 
 /** A token's text, and what it was made of. */

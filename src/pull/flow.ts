@@ -5,6 +5,7 @@
 import { closedFrame } from "../frames/frame.ts";
 import { openSnapshot, snapshotOf } from "../log/snapshot.ts";
 import { SnapshotLost } from "../log/translated.ts";
+import type { Clock } from "../model/clock.ts";
 import type { Principal } from "../model/principal.ts";
 import type { Cursor, Selection } from "../model/pull-request.ts";
 import { SyncError } from "../model/sync-error.ts";
@@ -15,7 +16,7 @@ import { Budget } from "./budget.ts";
 import { type PassEnd, runPass } from "./catch-up.ts";
 import { Client } from "./client.ts";
 import { type Arrival, Live, type LiveEnd } from "./live.ts";
-import { type Moves, waitFor } from "./moves.ts";
+import { type Moves, type Read, waitFor, waitForRead } from "./moves.ts";
 import { Pass, PassOutdated } from "./pass.ts";
 import type { PullServices } from "./services.ts";
 import type { Portion } from "./step.ts";
@@ -23,18 +24,25 @@ import type { Portion } from "./step.ts";
 /** A client's frames as they become ready. */
 export interface Flow {
   /**
-   * The next frames, in order, never none. Undefined: nothing now; `onReady` is called once there may be more. The same
+   * The next frames, in order, never none. Undefined: nothing now; its reader is told once there may be more. The same
    * array goes to all who stand alike, so what is made of it can be kept by its identity. Taking means sending: the
    * client is thought to have them.
    * @throws SyncError how the flow ends; what was taken before counts.
    */
   take(): Portion | undefined;
+  /** Nothing is there until the reader is told: taking before would be in vain. */
+  readonly isWaiting: boolean;
   /** Nothing will come any more. */
   readonly isOver: boolean;
   /** Where a client stands that has applied all that was taken. */
   readonly cursor: Cursor;
   /** Frees everything at once, in whatever state; may be repeated. */
   close(): void;
+}
+
+export interface FlowReader {
+  /** `take` had nothing and may have something now; never called from within it. Must be cheap and not throw. */
+  ready(): void;
 }
 
 export interface FlowOptions {
@@ -50,8 +58,7 @@ export interface FlowOptions {
   /** 0: no limit. */
   readonly totalBytesMax: number;
   readonly until: Until;
-  /** Called when `take` had nothing and may have something now; never from within it. Must be cheap and not throw. */
-  readonly onReady: () => void;
+  readonly reader: FlowReader;
 }
 
 /** What the flow is for: to stay, to reach one checkpoint, or to bring news, if any come by a time. */
@@ -67,6 +74,12 @@ export class ClientFlow implements Flow, Listener, Alarmed {
   readonly #options: FlowOptions;
   readonly #client: Client;
   readonly #budget: Budget;
+  readonly #reader: FlowReader;
+  readonly #clock: Clock;
+  /** By the clock: its token expires, or it is old. */
+  readonly #endsAtMs: number;
+  readonly #beatMs: number;
+  readonly #staysLive: boolean;
   readonly #course: Moves<void>;
   /** What the course is told when it goes on: what it waited for. */
   #outcome: { readonly value?: unknown; readonly error?: unknown } = {};
@@ -88,6 +101,11 @@ export class ClientFlow implements Flow, Listener, Alarmed {
     this.#options = options;
     this.#client = new Client(options);
     this.#budget = new Budget(options.totalBytesMax);
+    this.#reader = options.reader;
+    this.#clock = services.clock;
+    this.#endsAtMs = Math.min(options.principal.expiresAtMs ?? Number.POSITIVE_INFINITY, options.agedAtMs);
+    this.#beatMs = options.beatMs;
+    this.#staysLive = options.until === "forever";
     this.#course = this.#follow();
     this.#lastFrameMs = services.clock.nowMs();
     services.hub.attach(this);
@@ -109,20 +127,24 @@ export class ClientFlow implements Flow, Listener, Alarmed {
 
   take(): Portion | undefined {
     if (this.#isOver) return undefined;
-    const nowMs = this.#options.services.clock.nowMs();
-    const isExpired = nowMs >= (this.#options.principal.expiresAtMs ?? Number.POSITIVE_INFINITY);
-    if (isExpired || this.#drained || nowMs >= this.#options.agedAtMs) return this.#end(isExpired);
+    const nowMs = this.#clock.nowMs();
+    if (this.#drained || nowMs >= this.#endsAtMs) return this.#end(nowMs);
     const frames = this.#next() ?? this.#heartbeat(nowMs);
     if (frames) this.#lastFrameMs = nowMs;
-    else this.#isWaiting = !this.#isOver;
+    this.#isWaiting =
+      !this.#isOver && (frames === undefined || (this.#staysLive && this.#live?.isAtEnd === true));
     return frames;
+  }
+
+  get isWaiting(): boolean {
+    return this.#isWaiting;
   }
 
   /** There may be something to take. */
   wake(): void {
     if (!this.#isWaiting) return;
     this.#isWaiting = false;
-    this.#options.onReady();
+    this.#reader.ready();
   }
 
   ring(nowMs: number): void {
@@ -177,6 +199,7 @@ export class ClientFlow implements Flow, Listener, Alarmed {
       if (move === undefined) return undefined;
       if (move instanceof Live) this.#live = move;
       else if (move instanceof Promise) this.#await(move);
+      else if ("read" in move) this.#await(this.#inTurn(move));
       else return move;
     }
   }
@@ -209,14 +232,20 @@ export class ClientFlow implements Flow, Listener, Alarmed {
     );
   }
 
+  async #inTurn({ read }: Read): Promise<unknown> {
+    // Whoever has gone away while it waited reads nothing.
+    return await this.#options.services.turns.run(async () => (this.#isOver ? undefined : await read()));
+  }
+
   #heartbeat(nowMs: number): Portion | undefined {
-    const isDue = nowMs >= this.#lastFrameMs + this.#options.beatMs;
+    const isDue = nowMs >= this.#lastFrameMs + this.#beatMs;
     return isDue && !this.#isOver && this.#client.isOpened ? this.#client.heartbeat() : undefined;
   }
 
-  #end(isExpired: boolean): Portion {
+  #end(nowMs: number): Portion {
     this.close();
-    if (isExpired) throw tokenError("expired");
+    if (nowMs >= (this.#options.principal.expiresAtMs ?? Number.POSITIVE_INFINITY))
+      throw tokenError("expired");
     return [closedFrame("RECONNECT", this.#drained?.retryAfterMs)];
   }
 
@@ -246,7 +275,7 @@ export class ClientFlow implements Flow, Listener, Alarmed {
     const { position } = this.#client.subscription;
     try {
       this.#client.unsettle();
-      const pass = yield* waitFor(this.#openPass());
+      const pass = yield* waitForRead(() => this.#openPass());
       const { schema, hub } = services;
       const end = yield* runPass({ pass, client: this.#client, budget: this.#budget, schema, request, hub });
       this.#lostInARow = 0;

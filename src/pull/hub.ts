@@ -18,7 +18,7 @@ import type { Schema } from "../schema/schema.ts";
 import { type Audience, Audiences, type Listener } from "./audiences.ts";
 import { Ring } from "./ring.ts";
 import type { PullSettings } from "./settings.ts";
-import { type Portion, Step, type StepSource } from "./step.ts";
+import { type Checkpoint, Step, type StepSource } from "./step.ts";
 import { Withheld, withholdsMore } from "./withheld.ts";
 
 export interface HubOptions {
@@ -68,7 +68,7 @@ export class Hub {
   #grants: KnownGrants | undefined;
   #mustRead = false;
   #advancing: Promise<void> | undefined;
-  #checkpoint: { readonly position: Seq; readonly clock: CommitClock; readonly frames: Portion } | undefined;
+  #checkpoint: (Checkpoint & { readonly position: Seq }) | undefined;
   #isFedByHand = false;
   /** Of the last step that may concern anybody, by its grants; no stand before it may pass over steps unseen. */
   #touchedAt = 0;
@@ -97,18 +97,22 @@ export class Hub {
   }
 
   /** The step that leads on from a stand; "latest": none yet; "behind": a pass must bring the client on. */
-  stepAfter({ epoch, revision }: Stand): Step | "latest" | "behind" {
+  stepAfter(epoch: string, revision: number): Step | "latest" | "behind" {
     if (!this.#state) return "latest";
     if (epoch !== this.#state.epoch) return "behind";
     if (revision >= this.#state.revision) return "latest";
     return this.#ring.stepAfter(revision) ?? "behind";
   }
 
+  isLatest(epoch: string, revision: number): boolean {
+    return this.#state?.revision === revision && this.#state.epoch === epoch;
+  }
+
   /**
    * The latest step, if nothing between a stand and its end concerns an audience: whoever stands there may go on from
    * its end. A client of 10,000 idle ones must not look at each step of the others.
    */
-  quietStep({ epoch, revision }: Stand, audience: Audience): Step | undefined {
+  quietStep(epoch: string, revision: number, audience: Audience): Step | undefined {
     const state = this.#state;
     if (!state || epoch !== state.epoch || revision >= state.revision) return undefined;
     return revision >= Math.max(this.#touchedAt, audience.touchedAt) ? this.#ring.latest : undefined;
@@ -122,12 +126,11 @@ export class Hub {
   }
 
   /** For all who arrive at the same place of the log the same object. */
-  checkpoint(position: Seq, clock: CommitClock): Portion {
+  checkpoint(position: Seq, clock: CommitClock): Checkpoint {
     const known = this.#checkpoint;
-    if (known?.position === position && known.clock === clock) return known.frames;
-    const frames = [checkpointFrame(position, clock)];
-    this.#checkpoint = { position, clock, frames };
-    return frames;
+    if (known?.position === position && known.clock === clock) return known;
+    this.#checkpoint = { position, clock, frames: [checkpointFrame(position, clock)] };
+    return this.#checkpoint;
   }
 
   /** What memberships grant a principal by a state of the log, if that is known here: spares a pass the read. */

@@ -39,7 +39,8 @@ export type LiveEnd = "behind" | "refused";
 export class Live {
   readonly #hub: Hub;
   readonly #client: Client;
-  readonly #budget: Budget;
+  /** Undefined: it may have all there is. */
+  readonly #budget: Budget | undefined;
   readonly #variant: Variant;
   readonly #principalId: string;
   readonly #grants: Grants;
@@ -54,6 +55,7 @@ export class Live {
   /** Portions taken of the step under way. */
   #taken = 0;
   #isAccepted = false;
+  #takesDeltas = false;
   /** The last step taken, if its checkpoint is not told yet. */
   #untold: Step | undefined;
 
@@ -61,7 +63,7 @@ export class Live {
     const { hub, client, budget, audience, principalId, request, arrival, wantsClock } = options;
     this.#hub = hub;
     this.#client = client;
-    this.#budget = budget;
+    this.#budget = budget.isLimited ? budget : undefined;
     this.#variant = audience.variant(request.recordForm, request.batchBytesMax);
     this.#principalId = principalId;
     this.#grants = arrival.grants;
@@ -73,16 +75,20 @@ export class Live {
     this.#after = this.#start;
   }
 
+  /** It has taken all there is. */
+  get isAtEnd(): boolean {
+    return this.#untold === undefined && this.#taken === 0 && this.#hub.isLatest(this.#epoch, this.#revision);
+  }
+
   /** What to send next; undefined: all there is so far is taken. */
   take(): Portion | LiveEnd | undefined {
     for (;;) {
-      const stand = { epoch: this.#epoch, revision: this.#revision };
-      const quiet = this.#hub.quietStep(stand, this.#variant.audience);
+      const quiet = this.#hub.quietStep(this.#epoch, this.#revision, this.#variant.audience);
       if (quiet) {
         this.#finish(quiet, false);
         continue;
       }
-      const step = this.#hub.stepAfter(stand);
+      const step = this.#hub.stepAfter(this.#epoch, this.#revision);
       if (step === "behind") return this.#end();
       this.#isAccepted ||= step === "latest";
       if (step === "latest") return this.#untoldCheckpoint();
@@ -97,37 +103,33 @@ export class Live {
   }
 
   #portionsOf(step: Step): readonly Portion[] | undefined {
-    const client = this.#client;
     // P2: passes may have gone by withheld entries since the client's checkpoint; what changed in them comes whole.
-    const deltas = this.#mayTakeDeltas && client.isCovered && client.subscription.checkpoint >= this.#start;
-    return step.portionsFor(this.#variant, { after: this.#after, deltas });
+    // Once it is so, it stays so: live, checkpoints only rise and feeds stay covered.
+    this.#takesDeltas ||=
+      this.#mayTakeDeltas && this.#client.isCovered && this.#client.checkpoint >= this.#start;
+    return step.portionsFor(this.#variant, this.#after, this.#takesDeltas);
   }
 
   #finish(step: Step, hadFrames: boolean): void {
     this.#taken = 0;
     this.#after = step.head;
     this.#revision = step.revision;
-    this.#untold = undefined;
-    const { clock } = step;
-    if (!hadFrames && clock !== undefined) this.#untold = step;
-    const told = hadFrames && clock !== undefined ? { clock, frames: step.checkpoint(clock) } : undefined;
-    this.#client.wentOn(step.head, hadFrames, told);
+    this.#untold = hadFrames || !step.checkpoint ? undefined : step;
+    this.#client.wentOn(step.head, hadFrames, hadFrames ? step.checkpoint : undefined);
   }
 
   /** Nothing but the clock went on. */
   #untoldCheckpoint(): Portion | undefined {
-    const step = this.#untold;
-    const clock = step?.clock;
-    if (!step || clock === undefined || !this.#client.isNewer(clock)) return undefined;
+    const checkpoint = this.#untold?.checkpoint;
+    if (!this.#untold || !checkpoint || !this.#client.isNewer(checkpoint.clock)) return undefined;
     if (!this.#wantsClock && this.#client.hasCheckpoint) return undefined;
+    this.#client.wentOn(this.#untold.head, false, checkpoint);
     this.#untold = undefined;
-    const frames = step.checkpoint(clock);
-    this.#client.wentOn(step.head, false, { clock, frames });
-    return frames;
+    return checkpoint.frames;
   }
 
   #admits(portions: readonly Portion[]): boolean {
-    if (!this.#budget.isLimited) return true;
+    if (!this.#budget) return true;
     const bytes = portions
       .flat()
       .reduce((sum, frame) => sum + (frame.kind === "checkpoint" ? 0 : frame.bytes.length), 0);

@@ -11,11 +11,12 @@ import { SyncError } from "../model/sync-error.ts";
 import type { Collection } from "../schema/collection.ts";
 import type { Schema } from "../schema/schema.ts";
 import { Alarms } from "./alarms.ts";
-import { ClientFlow, type Flow, type FlowOptions } from "./flow.ts";
+import { ClientFlow, type Flow, type FlowOptions, type FlowReader } from "./flow.ts";
 import { framesOf } from "./frames-of.ts";
 import { Hub } from "./hub.ts";
 import type { PullServices } from "./services.ts";
 import { defaultPullSettings, type PullSettings } from "./settings.ts";
+import { Turns } from "./turns.ts";
 
 export interface PullOptions {
   readonly log: Log;
@@ -35,8 +36,8 @@ export interface Page {
 }
 
 export interface Pull {
-  /** A client's frames, to be taken as it can receive them. `onReady` as in FlowOptions. @throws SyncError SHUTTING_DOWN */
-  openFlow(principal: Principal, request: PullRequest, onReady: () => void): Flow;
+  /** A client's frames, to be taken as it can receive them. @throws SyncError SHUTTING_DOWN */
+  openFlow(principal: Principal, request: PullRequest, reader: FlowReader): Flow;
   /** One page: ends at about `batchBytesMax`, at the head, or when the wait for news is over. @throws as a flow's take */
   listChanges(principal: Principal, request: ListRequest, signal: AbortSignal): Promise<Page>;
   /** Whether it has heard of the log's state. */
@@ -71,7 +72,8 @@ export function createPull(options: PullOptions): Pull {
   const hub = new Hub({ log, schema, clock, logger: logger.child({ part: "pull" }), settings });
   const alarms = new Alarms(clock);
   const flows = new Set<ClientFlow>();
-  const services: PullServices = { log, schema, clock, settings, hub, alarms, flows };
+  const turns = new Turns(settings.readsAtOnceMax);
+  const services: PullServices = { log, schema, clock, settings, hub, alarms, turns, flows };
   let drained: { readonly retryAfterMs: number } | undefined;
 
   function open(how: Omit<FlowOptions, "services" | "agedAtMs" | "beatMs">): ClientFlow {
@@ -81,12 +83,12 @@ export function createPull(options: PullOptions): Pull {
     return new ClientFlow({ ...how, services, beatMs, agedAtMs: clock.nowMs() + ageMs });
   }
 
-  function openFlow(principal: Principal, request: PullRequest, onReady: () => void): Flow {
+  function openFlow(principal: Principal, request: PullRequest, reader: FlowReader): Flow {
     const asked = request.heartbeatIntervalMs ?? HEARTBEAT_MS;
     const heartbeatIntervalMs = Math.min(HEARTBEAT_MS_MAX, Math.max(HEARTBEAT_MS_MIN, asked));
     const until = request.mode === "CATCH_UP" ? "caught-up" : "forever";
     const { totalBytesMax } = request;
-    return open({ principal, request, heartbeatIntervalMs, totalBytesMax, until, onReady });
+    return open({ principal, request, heartbeatIntervalMs, totalBytesMax, until, reader });
   }
 
   function drain(retryAfterMs: number): void {
@@ -104,7 +106,7 @@ export function createPull(options: PullOptions): Pull {
         const { times } = hub.withheld;
         const until = { newsByMs };
         const about = { principal, request, heartbeatIntervalMs: undefined, totalBytesMax, until };
-        const page = await pageOf((onReady) => open({ ...about, onReady }), signal);
+        const page = await pageOf((reader) => open({ ...about, reader }), signal);
         // Frames of a page wait for its last: some may hold what is withheld by now.
         if (hub.withheld.times === times) return page;
       }
@@ -127,10 +129,10 @@ export function createPull(options: PullOptions): Pull {
   };
 }
 
-async function pageOf(open: (onReady: () => void) => Flow, signal: AbortSignal): Promise<Page> {
+async function pageOf(open: (reader: FlowReader) => Flow, signal: AbortSignal): Promise<Page> {
   let flow: Flow | undefined;
-  const opened = (onReady: () => void) => {
-    flow = open(onReady);
+  const opened = (reader: FlowReader) => {
+    flow = open(reader);
     return flow;
   };
   const frames: Frame[] = [];

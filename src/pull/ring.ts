@@ -40,6 +40,9 @@ export class Ring {
 
   /** The step that leads on from a revision; undefined: it isn't here, or no more. */
   stepAfter(revision: number): Step | undefined {
+    // Where nearly everybody stands.
+    const latest = this.#steps.at(-1);
+    if (latest && latest.source.base <= revision) return latest.revision > revision ? latest : undefined;
     let low = 0;
     let high = this.#steps.length;
     while (low < high) {

@@ -5,6 +5,7 @@ import type { Schema } from "../schema/schema.ts";
 import type { Alarms } from "./alarms.ts";
 import type { Hub } from "./hub.ts";
 import type { PullSettings } from "./settings.ts";
+import type { Turns } from "./turns.ts";
 
 export interface PullServices {
   readonly log: Log;
@@ -13,6 +14,7 @@ export interface PullServices {
   readonly settings: PullSettings;
   readonly hub: Hub;
   readonly alarms: Alarms;
+  readonly turns: Turns;
   /** Those open now. */
   readonly flows: Set<{ drain(retryAfterMs: number): void }>;
 }

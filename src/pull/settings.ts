@@ -5,6 +5,8 @@ export interface PullSettings {
   readonly passTimeMaxMs: number;
   /** Entries per round trip. Two of them may be in memory for a catching-up client. */
   readonly readEntriesMax: number;
+  /** Reads of streams that go on at once; fewer than the driver has connections, which pushes and ingest need, too. */
+  readonly readsAtOnceMax: number;
   /** Recent appends kept for live subscribers, entries and frames together; who falls out of them catches up. */
   readonly ringBytesMax: number;
   /** About how old a stream gets before it is asked to reconnect, so that new nodes get their share. */
@@ -16,6 +18,7 @@ export interface PullSettings {
 export const defaultPullSettings: PullSettings = {
   passTimeMaxMs: 5_000,
   readEntriesMax: 1_000,
+  readsAtOnceMax: 32,
   ringBytesMax: 64 * 2 ** 20,
   streamAgeMaxMs: 3_600_000,
   quietCheckpointMs: 100,

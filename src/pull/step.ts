@@ -22,12 +22,10 @@ export interface Variant {
   readonly batchBytesMax: number;
 }
 
-/** Where a subscriber stands as it comes to a step. */
-export interface Place {
-  /** It has everything up to here. */
-  readonly after: Seq;
-  /** It has all of its feeds up to there, so fields that changed since will do. */
-  readonly deltas: boolean;
+/** A time up to which a client has everything, and the frames that tell it. */
+export interface Checkpoint {
+  readonly clock: CommitClock;
+  readonly frames: Portion;
 }
 
 /** What a step sends in one go: at most about a mebibyte, or one frame. Never changed, never empty. */
@@ -49,13 +47,14 @@ export class Step {
   readonly #schema: Schema;
   readonly #onGrowth: (bytes: number) => void;
   /** Of those who stand where the step begins, with deltas and without. */
-  readonly #portions: Array<Map<Variant, readonly Portion[] | undefined>> = [new Map(), new Map()];
-  /** Of the others, by their place. */
-  readonly #further = new Map<Variant, Map<string, readonly Portion[] | undefined>>();
+  readonly #withDeltas = new Map<Variant, readonly Portion[] | undefined>();
+  readonly #whole = new Map<Variant, readonly Portion[] | undefined>();
+  /** Of the others, by where they stand. */
+  readonly #further = new Map<string, Map<Variant, readonly Portion[] | undefined>>();
   readonly #changes = new Map<string, EncodedChange>();
   readonly #entriesByFeed = new Map<Feed, Entry[]>();
   readonly #mains = new Map<string, MainEntry>();
-  #checkpoint: Portion | undefined;
+  readonly #checkpoint: Checkpoint | undefined;
 
   /** @param onGrowth told of the bytes of frames made later. */
   constructor(source: StepSource, schema: Schema, onGrowth: (bytes: number) => void) {
@@ -63,6 +62,9 @@ export class Step {
     this.#schema = schema;
     this.#onGrowth = onGrowth;
     for (const entry of source.entries) this.#index(entry);
+    const clock = settledClock(source.state);
+    const { head } = source.state;
+    this.#checkpoint = clock === undefined ? undefined : { clock, frames: [checkpointFrame(head, clock)] };
   }
 
   get revision(): number {
@@ -84,41 +86,37 @@ export class Step {
     return this.source.entries.reduce((sum, entry) => sum + ENTRY_BYTES + recordBytes(entry), ENTRY_BYTES);
   }
 
-  /** The time of its checkpoint; undefined: the log is not settled, so there is none. */
-  get clock(): CommitClock | undefined {
-    return settledClock(this.source.state);
-  }
-
-  /** The checkpoint alone, the same for all who have this step; only if there is a `clock`. */
-  checkpoint(clock: CommitClock): Portion {
-    this.#checkpoint ??= [checkpointFrame(this.head, clock)];
+  /** The same for all who have this step; undefined: the log is not settled, so there is none. */
+  get checkpoint(): Checkpoint | undefined {
     return this.#checkpoint;
   }
 
   /**
    * What a subscriber is sent, its checkpoint last; none: nothing of the step concerns it. Undefined: something in it
    * concerns this subscriber alone. The same objects for all who stand alike.
+   * @param after the subscriber has everything up to here.
+   * @param deltas it has all of its feeds up to there, so fields that changed since will do.
    */
-  portionsFor(variant: Variant, place: Place): readonly Portion[] | undefined {
-    const isAtStart = place.after === this.source.before;
-    const known = isAtStart ? this.#portions[Number(place.deltas)] : undefined;
-    if (known?.has(variant)) return known.get(variant);
-    if (known) return this.#make(variant, place, (portions) => known.set(variant, portions));
-    const name = `${place.after} ${place.deltas}`;
-    const further = this.#further.get(variant) ?? new Map<string, readonly Portion[] | undefined>();
-    this.#further.set(variant, further);
-    if (further.has(name)) return further.get(name);
-    return this.#make(variant, place, (portions) => further.set(name, portions));
+  portionsFor(variant: Variant, after: Seq, deltas: boolean): readonly Portion[] | undefined {
+    const known = this.#knownFor(after, deltas);
+    const made = known.get(variant);
+    if (made !== undefined || known.has(variant)) return made;
+    const portions = this.#make(variant, after, deltas);
+    known.set(variant, portions);
+    return portions;
   }
 
-  #make(
-    variant: Variant,
-    place: Place,
-    keep: (portions: readonly Portion[] | undefined) => void,
-  ): readonly Portion[] | undefined {
-    const frames = this.#makeFrames(variant, place);
+  #knownFor(after: Seq, deltas: boolean): Map<Variant, readonly Portion[] | undefined> {
+    if (after === this.source.before) return deltas ? this.#withDeltas : this.#whole;
+    const name = `${after} ${deltas}`;
+    const known = this.#further.get(name) ?? new Map<Variant, readonly Portion[] | undefined>();
+    this.#further.set(name, known);
+    return known;
+  }
+
+  #make(variant: Variant, after: Seq, deltas: boolean): readonly Portion[] | undefined {
+    const frames = this.#makeFrames(variant, after, deltas);
     const portions = frames && this.#inPortions(frames);
-    keep(portions);
     const bytes = (frames ?? []).reduce((sum, frame) => sum + frame.bytes.length, 0);
     // Writers make as much again of them.
     this.#onGrowth(2 * bytes + PORTIONS_BYTES);
@@ -127,10 +125,9 @@ export class Step {
 
   #inPortions(frames: readonly Frame[]): readonly Portion[] {
     if (frames.length === 0) return NO_PORTIONS;
-    const checkpoint = this.clock === undefined ? [] : this.checkpoint(this.clock);
     const portions: Frame[][] = [[]];
     let bytes = 0;
-    for (const frame of [...frames, ...checkpoint]) {
+    for (const frame of [...frames, ...(this.#checkpoint?.frames ?? [])]) {
       if (bytes > 0 && bytes + frame.bytes.length > PORTION_BYTES_MAX) {
         portions.push([]);
         bytes = 0;
@@ -150,7 +147,7 @@ export class Step {
     }
   }
 
-  #makeFrames(variant: Variant, { after, deltas }: Place): Frame[] | undefined {
+  #makeFrames(variant: Variant, after: Seq, deltas: boolean): Frame[] | undefined {
     const { audience, recordForm, batchBytesMax } = variant;
     const subscription = {
       held: audience.held,

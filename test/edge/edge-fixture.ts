@@ -57,7 +57,7 @@ type FrameInit = NonNullable<MessageInitShape<typeof PullChangesResponseSchema>[
 export function frame(of: Exclude<FrameInit, { case: undefined }>): Frame {
   const init: MessageInitShape<typeof PullChangesResponseSchema> = Object.assign({}, { frame: of });
   const bytes = toBinary(PullChangesResponseSchema, create(PullChangesResponseSchema, init));
-  return { kind: of.case, bytes, position: undefined };
+  return { kind: of.case, bytes, isPersonal: of.case === "opened", position: undefined };
 }
 
 export interface LogLine {

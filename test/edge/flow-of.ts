@@ -2,7 +2,7 @@
 import type { Frame } from "../../src/frames/frame.ts";
 import type { Principal } from "../../src/model/principal.ts";
 import type { PullRequest } from "../../src/model/pull-request.ts";
-import type { Flow } from "../../src/pull/flow.ts";
+import type { Flow, FlowReader } from "../../src/pull/flow.ts";
 import type { Pull } from "../../src/pull/pull.ts";
 
 /** Ends when its signal aborts, as pulls do whose caller is gone. */
@@ -13,21 +13,21 @@ export type ScriptedFrames = (
 ) => AsyncGenerator<Frame, void, undefined>;
 
 export function flowsOf(script: ScriptedFrames): Pull["openFlow"] {
-  return (principal, request, onReady) => {
+  return (principal, request, reader) => {
     const closed = new AbortController();
-    return flowOf(script(principal, request, closed.signal), closed, onReady);
+    return flowOf(script(principal, request, closed.signal), closed, reader);
   };
 }
 
 type Result = IteratorResult<Frame, void>;
 
-function flowOf(frames: AsyncGenerator<Frame, void>, closed: AbortController, onReady: () => void): Flow {
+function flowOf(frames: AsyncGenerator<Frame, void>, closed: AbortController, reader: FlowReader): Flow {
   let isAsked = false;
   let isOver = false;
   let settled: PromiseSettledResult<Result> | undefined;
   const settle = (result: PromiseSettledResult<Result>) => {
     settled = result;
-    onReady();
+    reader.ready();
   };
   return {
     take() {
@@ -49,6 +49,7 @@ function flowOf(frames: AsyncGenerator<Frame, void>, closed: AbortController, on
       if (result.status === "rejected") throw result.reason;
       return result.value.done ? undefined : [result.value.value];
     },
+    isWaiting: false,
     get isOver() {
       return isOver;
     },

@@ -90,7 +90,7 @@ export function principal(id: string, scopes: readonly string[], expiresAtMs?: n
 
 /** A stream's frames, one by one. */
 export function framesOfPull(pull: Pull, who: Principal, request: PullRequest, signal: AbortSignal) {
-  return framesOf((onReady) => pull.openFlow(who, request, onReady), signal);
+  return framesOf((reader) => pull.openFlow(who, request, reader), signal);
 }
 
 export const followAll: PullRequest = {

@@ -5,7 +5,7 @@ import { frameJson } from "../../frames/frame-json.ts";
 import type { Codec } from "../codec.ts";
 
 export interface Message {
-  readonly kind: string;
+  readonly isPersonal: boolean;
   /** In protobuf's binary form. */
   readonly bytes: Uint8Array;
 }
@@ -18,6 +18,8 @@ export interface Wire {
   readonly buffer: Buffer;
   /** Of the messages alone. */
   readonly messageBytes: number;
+  /** Meant for one client alone. */
+  readonly isPersonal: boolean;
 }
 
 const ENVELOPE_BYTES = 5;
@@ -27,26 +29,37 @@ const known: { readonly [C in Codec]: WeakMap<Messages, Wire> } = {
   JSON: new WeakMap(),
 };
 
+let last: { readonly messages: Messages; readonly codec: Codec; readonly wire: Wire } | undefined;
+
 export function wireOf(messages: Messages, codec: Codec): Wire {
-  const made = known[codec].get(messages);
-  if (made) return made;
-  const bodies =
-    codec === "PROTO" ? messages.map(({ bytes }) => bytes) : messages.map(({ bytes }) => frameJson(bytes));
-  const wire = enveloped(bodies, NO_FLAGS);
+  // A step goes to all of its subscribers one after the other.
+  if (last?.messages === messages && last.codec === codec) return last.wire;
+  const wire = known[codec].get(messages) ?? make(messages, codec);
+  last = { messages, codec, wire };
+  return wire;
+}
+
+function make(messages: Messages, codec: Codec): Wire {
+  const bodies = messages.map(({ bytes }) => (codec === "PROTO" ? bytes : frameJson(bytes)));
+  const wire = {
+    buffer: enveloped(bodies, NO_FLAGS),
+    messageBytes: bodies.reduce((sum, { length }) => sum + length, 0),
+    isPersonal: messages.some(({ isPersonal }) => isPersonal),
+  };
   known[codec].set(messages, wire);
   return wire;
 }
 
 /** The last envelope of a stream, which is no message. */
 export function endEnvelope(flags: number, body: Uint8Array): Buffer {
-  return enveloped([body], flags).buffer;
+  return enveloped([body], flags);
 }
 
 const NO_FLAGS = 0;
 
-function enveloped(bodies: readonly Uint8Array[], flags: number): Wire {
-  const messageBytes = bodies.reduce((sum, { length }) => sum + length, 0);
-  const buffer = Buffer.allocUnsafe(messageBytes + ENVELOPE_BYTES * bodies.length);
+function enveloped(bodies: readonly Uint8Array[], flags: number): Buffer {
+  const size = bodies.reduce((sum, { length }) => sum + ENVELOPE_BYTES + length, 0);
+  const buffer = Buffer.allocUnsafe(size);
   let at = 0;
   for (const body of bodies) {
     buffer[at] = flags;
@@ -54,5 +67,5 @@ function enveloped(bodies: readonly Uint8Array[], flags: number): Wire {
     buffer.set(body, at + ENVELOPE_BYTES);
     at += ENVELOPE_BYTES + body.length;
   }
-  return { buffer, messageBytes };
+  return buffer;
 }

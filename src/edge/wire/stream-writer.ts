@@ -1,6 +1,6 @@
-// Writes a stream of messages to its client: as many as the connection takes, then none until it has drained, then on
-// from where the source stands: a position, not a queue. The bytes go to node's stream as they are, the same buffer to
-// all who are sent the same.
+// Writes a stream of messages to its client: what there is in one write, then nothing until that has left, then on from
+// where the source stands: a position, not a queue. So under load each write holds several changes. The bytes go to
+// node's stream as they are, the same buffer to all who are sent the same.
 import type { ServerResponse } from "node:http";
 import type { ServerHttp2Stream } from "node:http2";
 import type { ConnectError } from "@connectrpc/connect";
@@ -12,8 +12,13 @@ import { type Messages, wireOf } from "./envelopes.ts";
 /** Where the messages come from; as Flow. */
 export interface Source {
   take(): Messages | undefined;
+  readonly isWaiting: boolean;
   readonly isOver: boolean;
   close(): void;
+}
+
+export interface Reader {
+  ready(): void;
 }
 
 /** What a handler leaves to the writer: the answer to a call, from its first message on. */
@@ -23,22 +28,22 @@ export interface StreamAnswer {
   readonly trailer: Headers;
   /** What its deadline leaves it; undefined: it has none. */
   readonly timeoutMs: number | undefined;
-  /** Called once. `onReady`: the source had nothing, and may have something now. */
-  open(onReady: () => void): Source;
-  /** These go out now. */
-  onSent(messages: Messages, bytes: number): void;
+  /** Called once. The reader is told when the source had nothing, and may have something now. */
+  open(reader: Reader): Source;
+  /** These go out now, and are meant for this client alone. */
+  onPersonal(messages: Messages): void;
+  /** So much has gone out since it was last told: every now and then, and at the end. */
+  onSent(messages: number, bytes: number): void;
   /** The error to send for whatever the source has thrown. */
   failureOf(error: unknown): ConnectError;
   /** Once, when nothing will be sent any more. Undefined: the client has gone away. */
   onEnd(outcome: ConnectError | "ok" | undefined): void;
 }
 
-/**
- * What a connection may hold back of a stream before it is given no more: two batches of the usual size, so that the
- * next is made while the one before is on its way. (A single message may be larger.)
- */
-const BUFFERED_BYTES_MAX = 262_144;
-
+/** Of one write: two batches of the usual size. (A single message may be larger.) */
+const WRITE_BYTES_MAX = 262_144;
+/** Long streams are accounted for as they go. */
+const TOLD_BYTES = 65_536;
 export interface StreamWriterOptions {
   readonly of: StreamAnswer;
   readonly protocol: StreamProtocol;
@@ -47,19 +52,23 @@ export interface StreamWriterOptions {
   readonly onEnd: () => void;
 }
 
-/** Never throws. */
-export class StreamWriter {
+/** Never throws. What a delivery touches is kept together: of thousands of streams, little is in the CPU's caches. */
+export class StreamWriter implements Reader {
   readonly #options: StreamWriterOptions;
+  readonly #codec: Codec;
   readonly #sink: ServerHttp2Stream | ServerResponse;
   #source: Source | undefined;
-  #isBlocked = false;
+  /** Writes that node has not handed on yet. */
+  #underWay = 0;
+  #messages = 0;
+  #bytes = 0;
   #isEnded = false;
 
   constructor(options: StreamWriterOptions) {
     const { response } = options;
     this.#options = options;
+    this.#codec = options.of.codec;
     this.#sink = "stream" in response ? response.stream : response;
-    this.#sink.on("drain", () => this.#drained());
     response.once("close", () => this.#gone());
     // What is written once its client is gone; the event above tells of that.
     response.on("error", () => {});
@@ -68,11 +77,11 @@ export class StreamWriter {
   start(): void {
     if (this.#isEnded) return;
     try {
-      this.#source = this.#options.of.open(() => this.#write());
+      this.#source = this.#options.of.open(this);
     } catch (error) {
       this.#end(error);
     }
-    this.#write();
+    this.ready();
   }
 
   /** Ends it with an error, unless it has ended. */
@@ -80,28 +89,58 @@ export class StreamWriter {
     this.#end(error);
   }
 
-  #write(): void {
-    if (this.#isBlocked || this.#isEnded || !this.#source) return;
-    const { of } = this.#options;
+  ready(): void {
+    if (this.#underWay > 0 || this.#isEnded || !this.#source) return;
+    const source = this.#source;
     try {
-      for (let messages = this.#source.take(); messages; messages = this.#source.take()) {
-        const { buffer, messageBytes } = wireOf(messages, of.codec);
-        of.onSent(messages, messageBytes);
-        if (!this.#sink.write(buffer) && this.#sink.writableLength >= BUFFERED_BYTES_MAX) {
-          this.#isBlocked = true;
-          return;
-        }
-      }
-      if (this.#source.isOver) this.#end(undefined);
+      const messages = source.take();
+      if (messages) {
+        const bytes = this.#send(messages);
+        if (!source.isWaiting) this.#sendMore(source, bytes);
+      } else if (source.isOver) this.#end(undefined);
     } catch (error) {
       this.#end(error);
     }
   }
 
-  #drained(): void {
-    this.#isBlocked = false;
-    this.#write();
+  /** What there is besides goes out in one write. */
+  #sendMore(source: Source, sentBytes: number): void {
+    this.#sink.cork();
+    try {
+      for (let bytes = sentBytes; bytes < WRITE_BYTES_MAX; ) {
+        const messages = source.take();
+        if (!messages) {
+          if (source.isOver) this.#end(undefined);
+          return;
+        }
+        bytes += this.#send(messages);
+        if (source.isWaiting) return;
+      }
+    } finally {
+      this.#sink.uncork();
+    }
   }
+
+  #send(messages: Messages): number {
+    const wire = wireOf(messages, this.#codec);
+    if (wire.isPersonal) this.#options.of.onPersonal(messages);
+    this.#messages += messages.length;
+    this.#bytes += wire.messageBytes;
+    if (this.#bytes >= TOLD_BYTES) this.#tell();
+    this.#underWay++;
+    this.#sink.write(wire.buffer, this.#written);
+    return wire.buffer.length;
+  }
+
+  #tell(): void {
+    this.#options.of.onSent(this.#messages, this.#bytes);
+    this.#messages = 0;
+    this.#bytes = 0;
+  }
+
+  readonly #written = (): void => {
+    if (--this.#underWay === 0 && this.#source?.isWaiting === false) this.ready();
+  };
 
   #gone(): void {
     if (!this.#isEnded) this.#close(undefined);
@@ -121,6 +160,7 @@ export class StreamWriter {
   #close(outcome: ConnectError | "ok" | undefined): void {
     this.#isEnded = true;
     this.#source?.close();
+    this.#tell();
     this.#options.onEnd();
     this.#options.of.onEnd(outcome);
   }

@@ -1,0 +1,80 @@
+// What comes in a stream: cuts its bytes into enveloped messages, and skips over protobuf to what the bench looks for.
+
+/** Cuts a byte stream into envelopes, wherever its chunks were cut. */
+export class Envelopes {
+  readonly #onMessage: (message: Buffer, flags: number) => void;
+  #rest: Buffer[] = [];
+  #restBytes = 0;
+  #needed = HEAD_BYTES;
+
+  /** @param onMessage is given bytes that are valid only during the call. */
+  constructor(onMessage: (message: Buffer, flags: number) => void) {
+    this.#onMessage = onMessage;
+  }
+
+  push(chunk: Buffer): void {
+    if (this.#restBytes > 0) {
+      this.#rest.push(Buffer.from(chunk));
+      this.#restBytes += chunk.length;
+      if (this.#restBytes < this.#needed) return;
+      const all = Buffer.concat(this.#rest);
+      this.#rest = [];
+      this.#restBytes = 0;
+      this.#cut(all);
+    } else this.#cut(chunk);
+  }
+
+  #cut(bytes: Buffer): void {
+    let at = 0;
+    this.#needed = HEAD_BYTES;
+    while (bytes.length - at >= HEAD_BYTES) {
+      this.#needed = HEAD_BYTES + bytes.readUInt32BE(at + 1);
+      if (bytes.length - at < this.#needed) break;
+      this.#onMessage(bytes.subarray(at + HEAD_BYTES, at + this.#needed), bytes[at] ?? 0);
+      at += this.#needed;
+      this.#needed = HEAD_BYTES;
+    }
+    if (at === bytes.length) return;
+    this.#rest = [Buffer.from(bytes.subarray(at))];
+    this.#restBytes = bytes.length - at;
+  }
+}
+
+const HEAD_BYTES = 5;
+
+export function enveloped(message: Buffer): Buffer {
+  const head = Buffer.alloc(HEAD_BYTES);
+  head.writeUInt32BE(message.length, 1);
+  return Buffer.concat([head, message]);
+}
+
+/** Visits the fields of a protobuf message: bytes of those that have a length, the value of those that are varints. */
+export function eachField(bytes: Buffer, visit: (no: number, payload: Buffer, value: number) => void): void {
+  let at = 0;
+  while (at < bytes.length) {
+    const [tag, next] = varint(bytes, at);
+    const [value, after] = varint(bytes, next);
+    const isBytes = (tag & 7) === 2;
+    at = isBytes ? after + value : after;
+    visit(tag >>> 3, isBytes ? bytes.subarray(after, at) : NOTHING, value);
+  }
+}
+
+export function firstField(bytes: Buffer): [no: number, payload: Buffer] {
+  const [tag, next] = varint(bytes, 0);
+  const [length, after] = varint(bytes, next);
+  return [tag >>> 3, bytes.subarray(after, after + length)];
+}
+
+const NOTHING: Buffer = Buffer.alloc(0);
+
+function varint(bytes: Buffer, at: number): [value: number, next: number] {
+  let value = 0;
+  let scale = 1;
+  for (let i = at; ; i++) {
+    const byte = bytes[i] ?? 0;
+    value += (byte & 0x7f) * scale;
+    if (byte < 0x80) return [value, i + 1];
+    scale *= 128;
+  }
+}
