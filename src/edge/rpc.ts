@@ -16,6 +16,9 @@ import { type Exchange, refuse } from "./refuse.ts";
 import { sendText } from "./send.ts";
 import { createStreams } from "./wire/streams.ts";
 
+/** Named, since without a reason each abort makes an error with its stack, and a stream would keep it. */
+const REQUEST_ENDED = "the request has ended";
+
 export interface Rpc {
   handles(path: string): boolean;
   handle(exchange: Exchange): Promise<void>;
@@ -74,9 +77,12 @@ export function createRpc({ router, clock, requestTimeoutMs, shutdownSignal }: R
 
   async function cutSlowRequest(request: HttpRequest, response: HttpResponse): Promise<void> {
     const over = new AbortController();
-    request.once("end", () => over.abort());
-    response.once("close", () => over.abort());
+    const end = () => over.abort(REQUEST_ENDED);
+    request.once("end", end);
+    response.once("close", end);
     await clock.sleep(requestTimeoutMs, over.signal);
+    request.off("end", end);
+    response.off("close", end);
     if (!over.signal.aborted) response.destroy();
   }
 }

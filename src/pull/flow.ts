@@ -234,7 +234,8 @@ export class ClientFlow implements Flow, Listener, Alarmed {
 
   async #inTurn({ read }: Read): Promise<unknown> {
     // Whoever has gone away while it waited reads nothing.
-    return await this.#options.services.turns.run(async () => (this.#isOver ? undefined : await read()));
+    const { turns } = this.#options.services;
+    return await turns.run(this.#pass !== undefined, async () => (this.#isOver ? undefined : await read()));
   }
 
   #heartbeat(nowMs: number): Portion | undefined {
