@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Collection, MongoClient } from "mongodb";
+import { type Collection, MongoClient, type Timestamp } from "mongodb";
 import { type EmbeddedMongo, startEmbedded } from "../src/mongo/embedded/start-embedded.ts";
 
 export interface Item {
@@ -174,6 +174,19 @@ export class Bench {
     await this.#pollState(
       (state) => Number(state["head"]) >= head && state["settled_after"] === null && loads(state) === 0,
     );
+  }
+
+  /** Resolves once the log has everything written by now. */
+  async logHasAll(): Promise<void> {
+    const session = this.client.startSession();
+    try {
+      await this.items.updateOne({ _id: itemId(0) }, { $inc: { count: 1 } }, { session });
+      const time = session.operationTime;
+      if (!time) throw new Error("a write has a time");
+      await this.#pollState((state) => (state["clock"] as Timestamp).compare(time) >= 0);
+    } finally {
+      await session.endSession();
+    }
   }
 
   /** Resolves once the log's state has a load running. */

@@ -14,10 +14,11 @@ import { load } from "./rows/load.ts";
 import { memory } from "./rows/memory.ts";
 import { push } from "./rows/push.ts";
 import { pushOverGrpc } from "./rows/push-grpc.ts";
+import { stalled } from "./rows/stalled.ts";
 import { tail } from "./rows/tail.ts";
 import { markdownTable } from "./table.ts";
 
-const ROWS: readonly Row[] = [load, catchUp, fanOut, live, memory, tail, push, pushOverGrpc, access];
+const ROWS: readonly Row[] = [load, catchUp, fanOut, live, memory, stalled, tail, push, pushOverGrpc, access];
 const README = join(import.meta.dirname, "README.md");
 const MARKS = /(<!-- table -->\n)[\s\S]*(<!-- \/table -->)/;
 

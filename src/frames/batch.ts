@@ -3,6 +3,7 @@ import { create } from "@bufbuild/protobuf";
 import { PartSchema } from "#gen/tidemark/v1/frame_pb.js";
 import type { Seq } from "../model/seq.ts";
 import type { ChangeKey, EncodedChange } from "./change.ts";
+import { ENVELOPE_HEAD_BYTES, writeEnvelopeHead } from "./envelope.ts";
 import { type Frame, frameOf } from "./frame.ts";
 import { fieldSize, varintSize, varintTag, writeFieldStart, writeVarint } from "./wire.ts";
 
@@ -22,22 +23,29 @@ export class BatchCutter {
     this.#position = position;
   }
 
-  /** Takes a change, after which the client stands at `position`; gives the frames it completes, lazily. */
-  *add(change: Sendable, position: Seq): Generator<Frame, void, undefined> {
+  /** Takes a change, after which the client stands at `position`; gives the frames it completes, mostly none. */
+  add(change: Sendable, position: Seq): Iterable<Frame> {
     const size = change.kind === "inline" ? change.bytes.length : Number.POSITIVE_INFINITY;
-    if (this.#changes.length > 0 && this.#bytes + size > this.#bytesMax) yield this.#cut();
-    if (change.kind === "parts") yield* partFrames(change, partBytesOf(this.#bytesMax));
-    else {
-      this.#changes.push(change.bytes);
-      this.#bytes += size;
-    }
+    const isFull = this.#changes.length > 0 && this.#bytes + size > this.#bytesMax;
+    if (change.kind === "parts") return this.#addParts(change, position);
+    const full = isFull ? [this.#cut()] : NO_FRAMES;
+    this.#changes.push(change.bytes);
+    this.#bytes += size;
     this.#position = position;
-    if (change.kind === "parts" || this.#bytes >= this.#bytesMax) yield this.#cut();
+    return this.#bytes >= this.#bytesMax ? [...full, this.#cut()] : full;
   }
 
   /** The last batch, if there is anything in it. */
-  *flush(): Generator<Frame, void, undefined> {
-    if (this.#changes.length > 0) yield this.#cut();
+  flush(): Iterable<Frame> {
+    return this.#changes.length > 0 ? [this.#cut()] : NO_FRAMES;
+  }
+
+  /** Lazily: each part is a copy. */
+  *#addParts(parts: PartsSource, position: Seq): Generator<Frame, void, undefined> {
+    yield* this.flush();
+    yield* partFrames(parts, partBytesOf(this.#bytesMax));
+    this.#position = position;
+    yield this.#cut();
   }
 
   #cut(): Frame {
@@ -48,11 +56,16 @@ export class BatchCutter {
   }
 }
 
+/** The very same wherever there are none. */
+export const NO_FRAMES: readonly Frame[] = [];
+
 /** @param changes each as EncodedChange.bytes. */
 export function batchFrame(changes: readonly Uint8Array[], position: Seq): Frame {
   const positionSize = position > 0 ? 1 + varintSize(position) : 0;
   const size = changes.reduce((sum, { length }) => sum + length, positionSize);
-  const bytes = Buffer.allocUnsafe(fieldSize(size));
+  const enveloped = Buffer.allocUnsafe(ENVELOPE_HEAD_BYTES + fieldSize(size));
+  writeEnvelopeHead(enveloped, fieldSize(size));
+  const bytes = enveloped.subarray(ENVELOPE_HEAD_BYTES);
   let at = writeFieldStart(bytes, 0, { field: BATCH_FIELD, bytes: size });
   for (const change of changes) {
     bytes.set(change, at);
@@ -62,7 +75,7 @@ export function batchFrame(changes: readonly Uint8Array[], position: Seq): Frame
     bytes[at] = varintTag(2);
     writeVarint(bytes, at + 1, position);
   }
-  return { kind: "batch", bytes, isPersonal: false, position };
+  return { kind: "batch", bytes, enveloped, isPersonal: false, position };
 }
 
 /** PullChangesResponse.batch */

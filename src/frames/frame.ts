@@ -12,6 +12,8 @@ import type { Seq } from "../model/seq.ts";
 export interface Frame {
   readonly kind: "opened" | "batch" | "part" | "checkpoint" | "reset" | "closed";
   readonly bytes: Uint8Array;
+  /** The same with an envelope's head before it, so that large ones are sent without being copied; undefined: made when sent. */
+  readonly enveloped: Buffer | undefined;
   /** Meant for one client alone; the others may be shared. */
   readonly isPersonal: boolean;
   /** Where a batch or checkpoint moves the client's cursor; undefined: the other kinds. */
@@ -102,7 +104,13 @@ type FrameCase = Exclude<PullChangesResponse["frame"], { case: undefined }>;
 
 export function frameOf(frame: FrameCase): Frame {
   const bytes = toBinary(PullChangesResponseSchema, create(PullChangesResponseSchema, { frame }));
-  return { kind: frame.case, bytes, isPersonal: frame.case === "opened", position: undefined };
+  return {
+    kind: frame.case,
+    bytes,
+    enveloped: undefined,
+    isPersonal: frame.case === "opened",
+    position: undefined,
+  };
 }
 
 function durationOfMs(ms: number): Duration {

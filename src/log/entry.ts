@@ -131,11 +131,11 @@ function bytesOf(binary: Binary): Uint8Array {
     : binary.buffer.subarray(0, binary.position);
 }
 
-const NO_MARKS: ReadonlyMap<number, Seq> = new Map();
+/** Most records never changed: they share one map. */
+export const NO_MARKS: ReadonlyMap<number, Seq> = new Map();
 
 function marksOf(stored: Record<string, Long | number>): ReadonlyMap<number, Seq> {
   const fields = Object.entries(stored);
-  // Most records never changed: they share one map.
   return fields.length > 0
     ? new Map(fields.map(([field, seq]): [number, Seq] => [Number(field), Number(seq)]))
     : NO_MARKS;

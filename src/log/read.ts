@@ -7,6 +7,7 @@ import type { Seq } from "../model/seq.ts";
 import { findInOneReply } from "../mongo/one-reply.ts";
 import { type Entry, type EntryDocument, entryOf, type MainEntry, type RecordKey } from "./entry.ts";
 import { type Log, readIn } from "./log.ts";
+import { rawEntryOf } from "./raw-entry.ts";
 
 /** Feeds to read, all from the same seq on. */
 export interface FeedRange {
@@ -102,7 +103,7 @@ export async function countEntries(
 const BATCH_SIZE = 2000;
 
 function readOptions({ batchSize }: ReadOptions) {
-  return { batchSize: batchSize ?? BATCH_SIZE, projection: { load: 0 } } as const;
+  return { batchSize: batchSize ?? BATCH_SIZE, projection: { load: 0 }, raw: true } as const;
 }
 
 interface Query {
@@ -132,7 +133,8 @@ function entryCursor(log: Log, { filter, hint }: Query, options: ReadOptions): F
 }
 
 async function* batchesOf(cursor: FindCursor<EntryDocument>): AsyncGenerator<Entry[], void, undefined> {
-  while (await cursor.hasNext()) yield cursor.readBufferedDocuments().map(entryOf);
+  while (await cursor.hasNext())
+    yield (cursor.readBufferedDocuments() as unknown[] as Uint8Array[]).map(rawEntryOf);
 }
 
 async function* mergeBySeq(

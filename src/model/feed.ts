@@ -19,8 +19,12 @@ export function scopeOfFeed(feed: Feed): string {
 
 /** The feed of all of a collection's records, whatever scopes they are in; no entry of the log names it. */
 export function wholeFeedOf(collection: string): Feed {
-  return feedOf(collection, EVERY_SCOPE);
+  if (lastWhole.collection !== collection) lastWhole = { collection, feed: feedOf(collection, EVERY_SCOPE) };
+  return lastWhole.feed;
 }
+
+/** It is asked for entry after entry, mostly of one collection. */
+let lastWhole = { collection: "", feed: feedOf("", EVERY_SCOPE) };
 
 export function isWholeFeed(feed: Feed): boolean {
   return feed.endsWith("/") && scopeOfFeed(feed) === EVERY_SCOPE;

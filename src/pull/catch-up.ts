@@ -1,5 +1,5 @@
 // Catching up by one pass: tells the client what its grants have become, then what it lacks, in the snapshot's order.
-import { BatchCutter, type Sendable } from "../frames/batch.ts";
+import { BatchCutter, NO_FRAMES, type Sendable } from "../frames/batch.ts";
 import { encodeRemove } from "../frames/change.ts";
 import type { Frame, Unavailable } from "../frames/frame.ts";
 import type { LogState } from "../log/state.ts";
@@ -91,8 +91,10 @@ function* deliverRead(catchUp: CatchUp, phase: PassPhase): Moves<"cut" | "spent"
       return "spent";
     }
     const frames = cutter.add(change, phase === "held" ? due.entry.seq : position);
-    const sent = yield* sendOf(catchUp, frames);
     last = due.entry.seq;
+    // Nearly always there are none yet.
+    if (frames === NO_FRAMES) continue;
+    const sent = yield* sendOf(catchUp, frames);
     if (pass.isOver && sent > 0) pass.close();
   }
   yield* flush();

@@ -157,17 +157,19 @@ export class Pass {
   }
 
   async #decide(entries: readonly Entry[], subscription: Subscription): Promise<Due[]> {
-    const readable = entries.filter((entry) => this.#isReadable(entry));
-    const leavers = readable.filter((entry) => entry.kind === "leaver" && removeDue(subscription, entry));
+    const leavers = entries.filter((entry) => entry.kind === "leaver" && removeDue(subscription, entry));
     const held = await this.#heldOf(leavers, subscription);
-    return readable.flatMap((entry): Due[] => {
-      if (entry.kind === "leaver") {
-        const isDue = removeDue(subscription, entry) && !held.has(recordName(entry));
-        return isDue ? [{ kind: "remove", entry, cause: entry.reason }] : [];
+    const due: Due[] = [];
+    for (const entry of entries) {
+      if (!this.#isReadable(entry)) continue;
+      if (entry.kind === "main") {
+        const changed = putDue(subscription, entry);
+        if (changed) due.push({ kind: "put", entry, changed });
+      } else if (removeDue(subscription, entry) && !held.has(recordName(entry))) {
+        due.push({ kind: "remove", entry, cause: entry.reason });
       }
-      const changed = putDue(subscription, entry);
-      return changed ? [{ kind: "put", entry, changed }] : [];
-    });
+    }
+    return due;
   }
 
   async #revoke(entries: readonly Entry[], subscription: Subscription): Promise<Due[]> {

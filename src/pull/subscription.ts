@@ -173,7 +173,10 @@ export function putDue(subscription: Subscription, entry: MainEntry): readonly n
   const { held, position, checkpoint } = subscription;
   let isDue = false;
   let isCovered = false;
-  for (const standing of standingsIn(held, entry)) {
+  // One after the other, without a list of them: a first sync asks this of every entry.
+  for (let i = 0; i <= entry.feeds.length; i++) {
+    const standing = held.get(entry.feeds[i] ?? wholeFeedOf(entry.key.c));
+    if (standing === undefined) continue;
     if (entry.seq > Math.max(position, standing.floor)) isDue = true;
     if (standing.cover <= checkpoint) isCovered = true;
   }

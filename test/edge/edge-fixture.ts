@@ -57,7 +57,13 @@ type FrameInit = NonNullable<MessageInitShape<typeof PullChangesResponseSchema>[
 export function frame(of: Exclude<FrameInit, { case: undefined }>): Frame {
   const init: MessageInitShape<typeof PullChangesResponseSchema> = Object.assign({}, { frame: of });
   const bytes = toBinary(PullChangesResponseSchema, create(PullChangesResponseSchema, init));
-  return { kind: of.case, bytes, isPersonal: of.case === "opened", position: undefined };
+  return {
+    kind: of.case,
+    bytes,
+    enveloped: undefined,
+    isPersonal: of.case === "opened",
+    position: undefined,
+  };
 }
 
 export interface LogLine {

@@ -165,7 +165,13 @@ test("limits: garbage after a request whose answer is under way → no second an
   await start({
     pull: {
       async *pullChanges(_principal, _request, signal) {
-        yield { kind: "checkpoint", bytes: Buffer.from([0x22, 0]), isPersonal: false, position: 1 };
+        yield {
+          kind: "checkpoint",
+          bytes: Buffer.from([0x22, 0]),
+          enveloped: undefined,
+          isPersonal: false,
+          position: 1,
+        };
         await new Promise((resolve) => signal.addEventListener("abort", resolve));
       },
     },

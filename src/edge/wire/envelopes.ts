@@ -1,6 +1,7 @@
 // Frames as bytes on the wire: each in the five-byte envelope that gRPC, gRPC-web and Connect's streams share, in
 // protobuf's binary form or as JSON. What a thousand subscribers are sent is put together once: by the identity of what
 // they were all given.
+import { ENVELOPE_HEAD_BYTES, writeEnvelopeHead } from "../../frames/envelope.ts";
 import { frameJson } from "../../frames/frame-json.ts";
 import type { Codec } from "../codec.ts";
 
@@ -8,6 +9,8 @@ export interface Message {
   readonly isPersonal: boolean;
   /** In protobuf's binary form. */
   readonly bytes: Uint8Array;
+  /** The same with an envelope's head before it; undefined: to be made. */
+  readonly enveloped: Buffer | undefined;
 }
 
 /** Messages to be sent in one go; the same object for all who are sent the same. */
@@ -21,8 +24,6 @@ export interface Wire {
   /** Meant for one client alone. */
   readonly isPersonal: boolean;
 }
-
-const ENVELOPE_BYTES = 5;
 
 const known: { readonly [C in Codec]: WeakMap<Messages, Wire> } = {
   PROTO: new WeakMap(),
@@ -41,8 +42,9 @@ export function wireOf(messages: Messages, codec: Codec): Wire {
 
 function make(messages: Messages, codec: Codec): Wire {
   const bodies = messages.map(({ bytes }) => (codec === "PROTO" ? bytes : frameJson(bytes)));
+  const ready = codec === "PROTO" && messages.length === 1 ? messages[0]?.enveloped : undefined;
   const wire = {
-    buffer: enveloped(bodies, NO_FLAGS),
+    buffer: ready ?? enveloped(bodies, NO_FLAGS),
     messageBytes: bodies.reduce((sum, { length }) => sum + length, 0),
     isPersonal: messages.some(({ isPersonal }) => isPersonal),
   };
@@ -58,14 +60,13 @@ export function endEnvelope(flags: number, body: Uint8Array): Buffer {
 const NO_FLAGS = 0;
 
 function enveloped(bodies: readonly Uint8Array[], flags: number): Buffer {
-  const size = bodies.reduce((sum, { length }) => sum + ENVELOPE_BYTES + length, 0);
+  const size = bodies.reduce((sum, { length }) => sum + ENVELOPE_HEAD_BYTES + length, 0);
   const buffer = Buffer.allocUnsafe(size);
   let at = 0;
   for (const body of bodies) {
-    buffer[at] = flags;
-    buffer.writeUInt32BE(body.length, at + 1);
-    buffer.set(body, at + ENVELOPE_BYTES);
-    at += ENVELOPE_BYTES + body.length;
+    writeEnvelopeHead(buffer, body.length, { at, flags });
+    buffer.set(body, at + ENVELOPE_HEAD_BYTES);
+    at += ENVELOPE_HEAD_BYTES + body.length;
   }
   return buffer;
 }
