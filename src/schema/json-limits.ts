@@ -1,10 +1,10 @@
 // What JSON form carries: records up to the contract's size, and, being a Struct within a response, nested no deeper than
 // every protobuf runtime reads: each JSON object takes three levels there, each array two.
-import { fromJson, type JsonObject, type JsonValue, toBinary } from "@bufbuild/protobuf";
-import { StructSchema } from "@bufbuild/protobuf/wkt";
+import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
 import type { Collection } from "./collection.ts";
 import { recordToJson } from "./record-json.ts";
 import type { FieldShape, MessageShape } from "./shape.ts";
+import { structBytesOf } from "./struct-bytes.ts";
 
 /** The contract's limit for a record in JSON form. */
 const JSON_BYTES_MAX = 3_145_728;
@@ -21,7 +21,7 @@ const STRUCT_LEVELS_MAX = 94;
 /** A google.protobuf.Struct in binary form; undefined: more, or deeper, than JSON form carries. */
 export function structBytes(json: JsonObject): Uint8Array | undefined {
   if (levelsOf(json) > STRUCT_LEVELS_MAX) return undefined;
-  const bytes = toBinary(StructSchema, fromJson(StructSchema, json));
+  const bytes = structBytesOf(json);
   if (bytes.length <= SURELY_SMALL_STRUCT_BYTES) return bytes;
   return Buffer.byteLength(JSON.stringify(json)) <= JSON_BYTES_MAX && bytes.length <= JSON_BYTES_MAX
     ? bytes
