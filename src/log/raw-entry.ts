@@ -24,36 +24,36 @@ function mainEntryOf(bytes: Buffer): Entry | undefined {
   for (let at = 4; bytes[at] !== 0; ) {
     const type = bytes[at] ?? 0;
     const nameAt = at + 1;
-    const valueAt = bytes.indexOf(0, nameAt) + 1;
+    const valueAt = afterName(bytes, nameAt);
     const size = sizeOf(bytes, type, valueAt);
     if (size === undefined) return undefined;
     const span = { type, at: valueAt, end: valueAt + size };
-    switch (bytes.toString("latin1", nameAt, valueAt - 1)) {
-      case "_id":
+    switch (nameIn(bytes, nameAt, valueAt - 1)) {
+      case NAME._id:
         id = span;
         break;
-      case "id":
+      case NAME.id:
         recordId = span;
         break;
-      case "feeds":
+      case NAME.feeds:
         feeds = feedsOf(bytes, span);
         break;
-      case "seq":
+      case NAME.seq:
         seq = numberOf(bytes, span);
         break;
-      case "since":
+      case NAME.since:
         since = numberOf(bytes, span);
         break;
-      case "record":
+      case NAME.record:
         record = type === TYPE.binary ? bytes.subarray(valueAt + BINARY_HEAD_BYTES, span.end) : undefined;
         break;
-      case "marks":
+      case NAME.marks:
         marks = marksOf(bytes, span);
         break;
-      case "schema":
+      case NAME.schema:
         schema = numberOf(bytes, span);
         break;
-      case "load":
+      case NAME.load:
         load = numberOf(bytes, span);
         break;
       default:
@@ -66,6 +66,37 @@ function mainEntryOf(bytes: Buffer): Entry | undefined {
   const idText = textOf(bytes, recordId);
   const key = keyOf(bytes, id, { span: recordId, text: idText });
   return key && { kind: "main", key, recordId: idText, feeds, seq, since, record, marks, schema, load };
+}
+
+/** Names as numbers: their length, their first and their third byte tell them apart, and make no strings. */
+function nameNumber(length: number, first: number, third: number): number {
+  return (length << 16) | (first << 8) | third;
+}
+
+function nameIn(bytes: Buffer, at: number, end: number): number {
+  return nameNumber(end - at, bytes[at] ?? 0, bytes[at + 2] ?? 0);
+}
+
+const NAME = {
+  _id: nameOf("_id"),
+  id: nameOf("id"),
+  feeds: nameOf("feeds"),
+  seq: nameOf("seq"),
+  since: nameOf("since"),
+  record: nameOf("record"),
+  marks: nameOf("marks"),
+  schema: nameOf("schema"),
+  load: nameOf("load"),
+} as const;
+
+function nameOf(name: string): number {
+  return nameIn(Buffer.from(`${name}\0`), 0, name.length);
+}
+
+function afterName(bytes: Buffer, at: number): number {
+  let end = at;
+  while (bytes[end] !== 0) end++;
+  return end + 1;
 }
 
 interface Span {
@@ -132,7 +163,7 @@ function feedsOf(bytes: Buffer, { type, at, end }: Span): readonly string[] | un
   if (type !== TYPE.array) return undefined;
   const feeds: string[] = [];
   for (let next = at + 4; next < end - 1; ) {
-    const valueAt = bytes.indexOf(0, next + 1) + 1;
+    const valueAt = afterName(bytes, next + 1);
     if (bytes[next] !== TYPE.string) return undefined;
     const span = { type: TYPE.string, at: valueAt, end: valueAt + 4 + bytes.readInt32LE(valueAt) };
     feeds.push(repeated(bytes, span, FEED));
@@ -146,7 +177,7 @@ function marksOf(bytes: Buffer, { at, end }: Span): ReadonlyMap<number, Seq> {
   const marks = new Map<number, Seq>();
   for (let next = at + 4; next < end - 1; ) {
     const type = bytes[next] ?? 0;
-    const valueAt = bytes.indexOf(0, next + 1) + 1;
+    const valueAt = afterName(bytes, next + 1);
     const size = sizeOf(bytes, type, valueAt) ?? 0;
     const seq = numberOf(bytes, { type, at: valueAt, end: valueAt + size });
     marks.set(Number(bytes.toString("latin1", next + 1, valueAt - 1)), seq);
