@@ -17,7 +17,7 @@ import { createLimiter } from "../src/access/limits/limiter.ts";
 import { readConfig } from "../src/config.ts";
 import { createEdge } from "../src/edge/edge.ts";
 import { listenerDefaults } from "../src/edge/listener.ts";
-import { wireOf } from "../src/edge/wire/envelopes.ts";
+import { frameWire } from "../src/edge/wire/envelopes.ts";
 import { batchFrame } from "../src/frames/batch.ts";
 import { encodePut } from "../src/frames/change.ts";
 import { checkpointFrame, type Frame } from "../src/frames/frame.ts";
@@ -179,14 +179,14 @@ async function startRaw(): Promise<Server> {
   const server = createServer({ maxSessionMemory: 512, settings: { maxConcurrentStreams: 4_096 } });
   server.on("stream", (stream) => {
     stream.respond({ ":status": 200, "content-type": "application/grpc+proto" });
-    stream.write(wireOf(framesOf(1).slice(1), "PROTO").buffer);
+    stream.write(frameWire.PROTO(framesOf(1).slice(1)).buffer);
     stream.on("error", () => {});
     stream.resume();
     open.add(stream);
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
-  const { buffer } = wireOf(framesOf(2), "PROTO");
+  const { buffer } = frameWire.PROTO(framesOf(2));
   return {
     port: portOf(server.address()),
     publish() {

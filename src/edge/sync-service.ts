@@ -26,6 +26,7 @@ import { mutationsFrom } from "./mutations.ts";
 import { cursorMessage, listRequestFrom, pullRequestFrom } from "./pull-requests.ts";
 import { receiptMessage } from "./receipts.ts";
 import { validate } from "./validate.ts";
+import { frameWire } from "./wire/envelopes.ts";
 
 export interface SyncParts {
   readonly schema: Pick<Schema, "collections">;
@@ -90,7 +91,7 @@ export function createSyncService({
     const audit = frameAuditor(call);
     const slot = await limiter.openStream(call);
     call.streamAnswer = {
-      codec,
+      wireOf: frameWire[codec],
       trailer: context.responseTrailer,
       timeoutMs: context.timeoutMs(),
       open: (reader) => pull.openFlow(principal, asked, reader),

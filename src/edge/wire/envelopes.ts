@@ -3,7 +3,6 @@
 // they were all given.
 import { ENVELOPE_HEAD_BYTES, writeEnvelopeHead } from "../../frames/envelope.ts";
 import { frameJson } from "../../frames/frame-json.ts";
-import type { Codec } from "../codec.ts";
 
 export interface Message {
   readonly isPersonal: boolean;
@@ -25,32 +24,33 @@ export interface Wire {
   readonly isPersonal: boolean;
 }
 
-const known: { readonly [C in Codec]: WeakMap<Messages, Wire> } = {
-  PROTO: new WeakMap(),
-  JSON: new WeakMap(),
-};
-
-let last: { readonly messages: Messages; readonly codec: Codec; readonly wire: Wire } | undefined;
-
-export function wireOf(messages: Messages, codec: Codec): Wire {
-  // A step goes to all of its subscribers one after the other.
-  if (last?.messages === messages && last.codec === codec) return last.wire;
-  const wire = known[codec].get(messages) ?? make(messages, codec);
-  last = { messages, codec, wire };
-  return wire;
-}
-
-function make(messages: Messages, codec: Codec): Wire {
-  const bodies = messages.map(({ bytes }) => (codec === "PROTO" ? bytes : frameJson(bytes)));
-  const ready = codec === "PROTO" && messages.length === 1 ? messages[0]?.enveloped : undefined;
-  const wire = {
-    buffer: ready ?? enveloped(bodies, NO_FLAGS),
-    messageBytes: bodies.reduce((sum, { length }) => sum + length, 0),
-    isPersonal: messages.some(({ isPersonal }) => isPersonal),
+/** How an encoding sends messages: in their binary form as they are, or as `bodyOf` makes them. */
+export function createWire(bodyOf?: (bytes: Uint8Array) => Uint8Array): (messages: Messages) => Wire {
+  const known = new WeakMap<Messages, Wire>();
+  let last: { readonly messages: Messages; readonly wire: Wire } | undefined;
+  return (messages) => {
+    // A step goes to all of its subscribers one after the other.
+    if (last?.messages === messages) return last.wire;
+    const wire = known.get(messages) ?? make(messages);
+    last = { messages, wire };
+    return wire;
   };
-  known[codec].set(messages, wire);
-  return wire;
+
+  function make(messages: Messages): Wire {
+    const bodies = messages.map(({ bytes }) => (bodyOf ? bodyOf(bytes) : bytes));
+    const ready = bodyOf === undefined && messages.length === 1 ? messages[0]?.enveloped : undefined;
+    const wire = {
+      buffer: ready ?? enveloped(bodies, NO_FLAGS),
+      messageBytes: bodies.reduce((sum, { length }) => sum + length, 0),
+      isPersonal: messages.some(({ isPersonal }) => isPersonal),
+    };
+    known.set(messages, wire);
+    return wire;
+  }
 }
+
+/** Of PullChanges. */
+export const frameWire = { PROTO: createWire(), JSON: createWire(frameJson) } as const;
 
 /** The last envelope of a stream, which is no message. */
 export function endEnvelope(flags: number, body: Uint8Array): Buffer {

@@ -4,10 +4,9 @@
 import type { ServerResponse } from "node:http";
 import type { ServerHttp2Stream } from "node:http2";
 import type { ConnectError } from "@connectrpc/connect";
-import type { Codec } from "../codec.ts";
 import type { HttpResponse } from "../listener.ts";
 import { endingOf, type StreamProtocol } from "./ending.ts";
-import { type Messages, wireOf } from "./envelopes.ts";
+import type { Messages, Wire } from "./envelopes.ts";
 
 /** Where the messages come from; as Flow. */
 export interface Source {
@@ -23,7 +22,8 @@ export interface Reader {
 
 /** What a handler leaves to the writer: the answer to a call, from its first message on. */
 export interface StreamAnswer {
-  readonly codec: Codec;
+  /** How its messages go over the wire. */
+  readonly wireOf: (messages: Messages) => Wire;
   /** Told at the end. */
   readonly trailer: Headers;
   /** What its deadline leaves it; undefined: it has none. */
@@ -55,7 +55,7 @@ export interface StreamWriterOptions {
 /** Never throws. What a delivery touches is kept together: of thousands of streams, little is in the CPU's caches. */
 export class StreamWriter implements Reader {
   readonly #options: StreamWriterOptions;
-  readonly #codec: Codec;
+  readonly #wireOf: StreamAnswer["wireOf"];
   readonly #sink: ServerHttp2Stream | ServerResponse;
   #source: Source | undefined;
   /** Writes that node has not handed on yet. */
@@ -67,7 +67,7 @@ export class StreamWriter implements Reader {
   constructor(options: StreamWriterOptions) {
     const { response } = options;
     this.#options = options;
-    this.#codec = options.of.codec;
+    this.#wireOf = options.of.wireOf;
     this.#sink = "stream" in response ? response.stream : response;
     response.once("close", () => this.#gone());
     // What is written once its client is gone; the event above tells of that.
@@ -122,7 +122,7 @@ export class StreamWriter implements Reader {
   }
 
   #send(messages: Messages): number {
-    const wire = wireOf(messages, this.#codec);
+    const wire = this.#wireOf(messages);
     if (wire.isPersonal) this.#options.of.onPersonal(messages);
     this.#messages += messages.length;
     this.#bytes += wire.messageBytes;

@@ -10,6 +10,8 @@ export interface ProgramOptions {
   /** Gets each line of standard output. */
   readonly onLine?: (line: string) => void;
   readonly signal?: AbortSignal | undefined;
+  /** Default: this process's own environment. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
 }
 
 export interface ProgramEnd {
@@ -31,7 +33,10 @@ export function runProgram(
 ): Promise<ProgramEnd> {
   options.signal?.throwIfAborted();
   return new Promise((resolve, reject) => {
-    const child = spawn(file, args, { stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(file, args, {
+      stdio: ["ignore", "pipe", "pipe"],
+      ...(options.env ? { env: options.env } : {}),
+    });
     const lines: string[] = [];
     let killed = false;
     const kill = () => {
