@@ -24,7 +24,7 @@ import { connectMongo } from "./mongo/connect.ts";
 import { startEmbedded } from "./mongo/embedded/start-embedded.ts";
 import { watchOrphans } from "./mongo/orphans.ts";
 import { openSessionPool, type SessionPool } from "./mongo/session-pool.ts";
-import { createPull } from "./pull/pull.ts";
+import { createPull, type Pull } from "./pull/pull.ts";
 import { createPastReceipts } from "./push/past-receipts.ts";
 import { createPush, PUSH_SESSIONS } from "./push/push.ts";
 import { readSchema, type Schema } from "./schema/schema.ts";
@@ -141,7 +141,7 @@ export async function startTidemark(config: Config, options: StartOptions): Prom
     signal?.throwIfAborted();
     const authenticate = createAuthenticator({ ...config, schema, clock, keySources: keys.sources });
     edge.open({ schema, authenticate, limiter, ...served });
-    watchServer(metrics, { edge, limiter, status: ingest.status });
+    watchServer(metrics, { edge, limiter, pull: served.pull, status: ingest.status });
     waitingFor = [];
     logger.info({ url }, "serving");
     return {
@@ -185,13 +185,15 @@ async function startLimiter({ config, clock, logger, metrics, parts }: LimiterOp
 
 interface Watched {
   readonly edge: Edge;
+  readonly pull: Pick<Pull, "subscribers">;
   readonly limiter: Limiter;
   readonly status: () => IngestStatus;
 }
 
-function watchServer(metrics: PrometheusMetrics, { edge, limiter, status }: Watched): void {
+function watchServer(metrics: PrometheusMetrics, { edge, limiter, pull, status }: Watched): void {
   const flag = (is: boolean) => (is ? 1 : 0);
   metrics.watch("open_streams", "Streams of PullChanges open on this node.", () => limiter.openStreams);
+  metrics.watch("subscribers", "Streams and pages that follow the log on this node.", () => pull.subscribers);
   metrics.watch("http2_sessions", "HTTP/2 sessions open on this node.", () => edge.sessions);
   metrics.watch("limits_shared", "1 while limits hold across all nodes.", () => flag(limiter.isShared));
   metrics.watch("ingest_leading", "1 on the node that ingests.", () => flag(status().role === "LEADING"));

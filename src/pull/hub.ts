@@ -81,6 +81,11 @@ export class Hub {
     this.#watching = this.#watch();
   }
 
+  /** Streams that have begun and not ended. */
+  get listeners(): number {
+    return this.#listeners.size;
+  }
+
   /** A stream begins: from now on steps are kept for it. */
   attach(listener: Listener): void {
     this.#listeners.add(listener);

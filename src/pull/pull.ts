@@ -40,6 +40,8 @@ export interface Pull {
   openFlow(principal: Principal, request: PullRequest, reader: FlowReader): Flow;
   /** One page: ends at about `batchBytesMax`, at the head, or when the wait for news is over. @throws as a flow's take */
   listChanges(principal: Principal, request: ListRequest, signal: AbortSignal): Promise<Page>;
+  /** Streams and pages open now. */
+  readonly subscribers: number;
   /** Whether it has heard of the log's state. */
   readonly isInformed: boolean;
   /** Whether the log, as far as this node has heard, is made by this very schema of a collection. */
@@ -111,6 +113,10 @@ export function createPull(options: PullOptions): Pull {
         if (hub.withheld.times === times) return page;
       }
       throw new SyncError("CONTENTION", "the schema keeps changing; try again", { retryAfterMs: RETRY_MS });
+    },
+
+    get subscribers() {
+      return hub.listeners;
     },
 
     get isInformed() {
