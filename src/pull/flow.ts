@@ -161,6 +161,7 @@ export class ClientFlow implements Flow, Listener, Alarmed {
   close(): void {
     if (this.#isOver) return;
     this.#isOver = true;
+    this.#isWaiting = false;
     const { hub, flows, alarms } = this.#options.services;
     flows.delete(this);
     hub.detach(this);
