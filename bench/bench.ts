@@ -220,8 +220,13 @@ export class Bench {
     await once(server, "exit");
   }
 
-  async close(): Promise<void> {
+  /** Those a row that failed has left. */
+  async stopServers(): Promise<void> {
     for (const server of this.#servers) await this.#stop(server);
+  }
+
+  async close(): Promise<void> {
+    await this.stopServers();
     await this.client.close();
     await this.#mongo.close();
     rmSync(this.#folder, { recursive: true, force: true });

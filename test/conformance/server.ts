@@ -4,6 +4,8 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+// The suite says how long an answer takes.
+import { setTimeout as delay } from "node:timers/promises";
 import {
   create,
   createFileRegistry,
@@ -113,7 +115,7 @@ function announce(definition: Definition | undefined, context: HandlerContext): 
 async function answer(definition: Definition | undefined, requests: Message[], context: HandlerContext) {
   announce(definition, context);
   const info = requestInfo(context, requests);
-  await realClock.sleep(definition?.responseDelayMs ?? 0);
+  await delay(definition?.responseDelayMs ?? 0);
   const { response } = definition ?? {};
   if (response?.case === "error") throw errorOf(response.value as WireError, info);
   const data = response?.case === "responseData" ? (response.value as Uint8Array) : new Uint8Array();
@@ -129,7 +131,7 @@ async function* serverStream(request: Asking, context: HandlerContext) {
 async function* streamed(definition: Definition | undefined, info: Message) {
   let requestInfo: Message | undefined = info;
   for (const data of definition?.responseData ?? []) {
-    await realClock.sleep(definition?.responseDelayMs ?? 0);
+    await delay(definition?.responseDelayMs ?? 0);
     yield { payload: { data, ...(requestInfo ? { requestInfo } : {}) } };
     requestInfo = undefined;
   }
@@ -223,14 +225,14 @@ async function* bidiStream(requests: AsyncIterable<Asking>, context: HandlerCont
     if (!isFullDuplex) continue;
     const data = definition?.responseData[sent];
     if (data === undefined) break;
-    await realClock.sleep(definition?.responseDelayMs ?? 0);
+    await delay(definition?.responseDelayMs ?? 0);
     const info = sent === 0 ? requestInfo(context, heard) : create(infoDesc, { requests: heard.map(packed) });
     yield { payload: { data, requestInfo: info } };
     sent++;
     heard = [];
   }
   for (const data of definition?.responseData.slice(sent) ?? []) {
-    await realClock.sleep(definition?.responseDelayMs ?? 0);
+    await delay(definition?.responseDelayMs ?? 0);
     yield { payload: { data, ...(sent === 0 ? { requestInfo: requestInfo(context, heard) } : {}) } };
     sent++;
   }
