@@ -19,10 +19,10 @@ const INTERVAL_MS = 1_000;
 /** What a machine with better things to do may add. */
 const SLACK_MS = 1_500;
 const HTTP1 = Buffer.from("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
-/** The preface, SETTINGS, and HEADERS of a GET of /, which is all of the request. */
+/** The preface, SETTINGS and WINDOW_UPDATE for windows of 2 GiB, and HEADERS of a GET of /, which is all of the request. */
 const HTTP2 = Buffer.concat([
   Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
-  Buffer.from("000000040000000000", "hex"),
+  Buffer.from("00000604000000000000047fffffff0000040800000000007fff0000", "hex"),
   Buffer.from("000006010500000001828684010161", "hex"),
 ]);
 
