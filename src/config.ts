@@ -53,6 +53,9 @@ export function readConfig(env: Environment): Config {
   if (config.tlsClientCaFile !== undefined && config.tlsCertFile === undefined) {
     faults.push("TLS_CLIENT_CA_FILE: clients show certificates within TLS only: set TLS_CERT_FILE as well");
   }
+  if (config.workers > 1 && config.mongodbUri === undefined) {
+    faults.push("WORKERS: more than one need a MongoDB of their own, not the embedded one: set MONGODB_URI");
+  }
   if (config.tidemarkDb !== undefined && config.tidemarkDb === config.mongodbDb) {
     faults.push("TIDEMARK_DB: not the database of MONGODB_DB, or the log would log itself");
   }

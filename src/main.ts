@@ -38,6 +38,8 @@ export interface StartOptions {
   readonly signal?: AbortSignal;
   /** Default: the real one. */
   readonly clock?: Clock;
+  /** Its process is one of several that serve on the port; another one shows their metrics. */
+  readonly isWorker?: boolean;
   /** Runs on the source before it is loaded for the first time. */
   readonly prepareSource?: (source: Db) => Promise<void>;
 }
@@ -128,7 +130,8 @@ export async function startTidemark(config: Config, options: StartOptions): Prom
   };
   try {
     const url = urlOf(config, await edge.listen(config.port, config.host));
-    if (config.metricsPort > 0) await showMetrics({ config, logger, parts, metrics });
+    if (options.isWorker) metrics.lend();
+    else if (config.metricsPort > 0) await showMetrics({ config, logger, parts, metrics });
     const { client, uri, lost } = await openDatabase(config, options, parts);
     await options.prepareSource?.(client.db(config.mongodbDb));
     signal?.throwIfAborted();
@@ -195,17 +198,33 @@ function watchServer(metrics: PrometheusMetrics, { edge, limiter, pull, status }
   metrics.watch("open_streams", "Streams of PullChanges open on this node.", () => limiter.openStreams);
   metrics.watch("subscribers", "Streams and pages that follow the log on this node.", () => pull.subscribers);
   metrics.watch("http2_sessions", "HTTP/2 sessions open on this node.", () => edge.sessions);
-  metrics.watch("limits_shared", "1 while limits hold across all nodes.", () => flag(limiter.isShared));
+  metrics.watch(
+    "limits_shared",
+    "1 while limits hold across all nodes.",
+    () => flag(limiter.isShared),
+    "min",
+  );
   metrics.watch("ingest_leading", "1 on the node that ingests.", () => flag(status().role === "LEADING"));
-  metrics.watch("log_settled", "1 while the log equals the source.", () => flag(status().settled));
-  metrics.watch("log_head", "The highest seq readers may see, as this node knows.", () => status().head);
+  metrics.watch("log_settled", "1 while the log equals the source.", () => flag(status().settled), "max");
+  metrics.watch(
+    "log_head",
+    "The highest seq readers may see, as this node knows.",
+    () => status().head,
+    "max",
+  );
   metrics.watch(
     "log_clock_seconds",
     "The time of the source at which the log stands.",
     () => status().clockSeconds,
+    "max",
   );
-  metrics.watch("loads", "Collections that are loading or wait to be.", () => status().loads.length);
-  metrics.watch("quarantined_documents", "Documents that can't be encoded.", () => status().quarantined);
+  metrics.watch("loads", "Collections that are loading or wait to be.", () => status().loads.length, "max");
+  metrics.watch(
+    "quarantined_documents",
+    "Documents that can't be encoded.",
+    () => status().quarantined,
+    "max",
+  );
 }
 
 interface ServicesOptions {

@@ -1,13 +1,23 @@
 // The metrics for Prometheus: the port's counters, gauges read when somebody looks, and the process's own.
-import { Counter, collectDefaultMetrics, Gauge, Registry } from "prom-client";
+import { AggregatorRegistry, Counter, collectDefaultMetrics, Gauge, Registry } from "prom-client";
 import type { CounterName, Metrics } from "../model/metrics.ts";
 
 export interface PrometheusMetrics extends Metrics {
-  /** Adds a gauge, read at each look; undefined: there is nothing to tell now. */
-  watch(name: string, help: string, read: () => number | undefined): void;
+  /**
+   * Adds a gauge, read at each look; undefined: there is nothing to tell now.
+   * @param overWorkers what the page of several workers shows of theirs; default: their sum.
+   */
+  watch(
+    name: string,
+    help: string,
+    read: () => number | undefined,
+    overWorkers?: "sum" | "max" | "min",
+  ): void;
   /** What `/metrics` shows. */
   page(): Promise<string>;
   readonly contentType: string;
+  /** In a worker: they are shown by the process that has started it. */
+  lend(): void;
 }
 
 const PREFIX = "tidemark_";
@@ -39,11 +49,12 @@ export function createPrometheusMetrics({ ofProcess }: { ofProcess: boolean }): 
       // A label left out or made up would make the counter throw.
       counter?.inc(Object.fromEntries(labels.map((label) => [label, given[label] ?? ""])));
     },
-    watch(name, help, read) {
+    watch(name, help, read, aggregator = "sum") {
       const gauge: Gauge = new Gauge({
         name: `${PREFIX}${name}`,
         help,
         registers,
+        aggregator,
         collect() {
           const value = read();
           if (value === undefined) gauge.remove();
@@ -53,5 +64,16 @@ export function createPrometheusMetrics({ ofProcess }: { ofProcess: boolean }): 
     },
     page: () => registry.metrics(),
     contentType: registry.contentType,
+    lend() {
+      AggregatorRegistry.setRegistries(registry);
+      // It answers the primary from now on.
+      new AggregatorRegistry();
+    },
   };
+}
+
+/** In the process that starts workers: the metrics of all of them. */
+export function clusterMetrics(): Pick<PrometheusMetrics, "page" | "contentType"> {
+  const workers = new AggregatorRegistry();
+  return { page: () => workers.clusterMetrics(), contentType: workers.contentType };
 }

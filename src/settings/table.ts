@@ -269,6 +269,13 @@ export const settings = {
     min: 0,
     max: 1_000_000,
   }),
+  workers: integer("WORKERS", {
+    meaning:
+      "Processes that serve on the one port, each a node of its own: as many as there are cores for them. Limits hold for each of them unless `REDIS_URL` is set.",
+    fallback: 1,
+    min: 1,
+    max: 256,
+  }),
   metricsPort: integer("METRICS_PORT", {
     meaning: "The port of `/metrics`, for Prometheus; 0: none.",
     fallback: 0,

@@ -36,9 +36,9 @@ export const PLANTED: readonly PlantedLeak[] = [
   },
   {
     name: "live: grants taken away don't end the reading of steps",
-    file: "pull/live-reader.ts",
-    from: "if (!this.#isStillGranted(step)) return BEHIND;",
-    to: "",
+    file: "pull/live.ts",
+    from: "const portions = this.#isStillGranted(step) ? this.#portionsOf(step) : undefined;",
+    to: "const portions = this.#portionsOf(step);",
     told: /PullChanges/,
   },
   {

@@ -75,7 +75,7 @@ export function asPrincipal(principal: string): { authorization: string } {
   return { authorization: `Bearer dev-${principal}` };
 }
 
-function environmentFor(database: TestDatabase): Record<string, string> {
+export function environmentFor(database: TestDatabase): Record<string, string> {
   return {
     TIDEMARK_DEV: "1",
     MONGODB_URI: database.uri,

@@ -97,7 +97,9 @@ export class StreamWriter implements Reader {
       if (messages) {
         const bytes = this.#send(messages);
         if (!source.isWaiting) this.#sendMore(source, bytes);
-      } else if (source.isOver) this.#end(undefined);
+      }
+      // Not before what was taken is on its way.
+      if (source.isOver) this.#end(undefined);
     } catch (error) {
       this.#end(error);
     }
@@ -107,14 +109,10 @@ export class StreamWriter implements Reader {
   #sendMore(source: Source, sentBytes: number): void {
     this.#sink.cork();
     try {
-      for (let bytes = sentBytes; bytes < WRITE_BYTES_MAX; ) {
+      for (let bytes = sentBytes; bytes < WRITE_BYTES_MAX && !source.isWaiting; ) {
         const messages = source.take();
-        if (!messages) {
-          if (source.isOver) this.#end(undefined);
-          return;
-        }
+        if (!messages) return;
         bytes += this.#send(messages);
-        if (source.isWaiting) return;
       }
     } finally {
       this.#sink.uncork();
