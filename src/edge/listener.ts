@@ -10,6 +10,7 @@ import type { Logger } from "../model/logger.ts";
 import { explainBadHttp1 } from "./bad-http1.ts";
 import type { TlsSettings } from "./certificates.ts";
 import { HEADER_BLOCK_BYTES_MAX, HEADERS_READ_MAX } from "./head-limits.ts";
+import { LostClients } from "./lost-clients.ts";
 import { createSessions } from "./sessions.ts";
 import { createSniffer } from "./sniffer.ts";
 import { createTlsEntrance } from "./tls-entrance.ts";
@@ -27,9 +28,11 @@ export interface ListenerLimits {
   readonly headersTimeoutMs: number;
   /** How long it may take to send a whole HTTP/1.1 request. */
   readonly requestTimeoutMs: number;
-  /** How often an HTTP/2 session is PINGed, and within which time it must answer. */
+  /**
+   * How often an HTTP/2 client is PINGed. It is cut when a whole interval has brought nothing from it: between one and
+   * two intervals after its last sign of life. For HTTP/1.1, see LostClients.
+   */
   readonly pingIntervalMs: number;
-  readonly pingTimeoutMs: number;
 }
 
 export const listenerDefaults: ListenerLimits = {
@@ -37,7 +40,6 @@ export const listenerDefaults: ListenerLimits = {
   headersTimeoutMs: 10_000,
   requestTimeoutMs: 60_000,
   pingIntervalMs: 20_000,
-  pingTimeoutMs: 10_000,
 };
 
 export interface ListenerOptions {
@@ -70,7 +72,7 @@ const SWEEP_MS = 50;
 export function createListener(options: ListenerOptions): Listener {
   const { handler, clock, logger, limits, tls, onRefusedCertificate = () => {} } = options;
   const sessions = createSessions({ handler, clock, logger, limits });
-  const http1 = http1Server(handler, limits);
+  const http1 = http1Server(options);
   const [acceptHttp1] = http1.listeners("connection");
   invariant(acceptHttp1, "node's server takes its connections by an event");
   http1.removeAllListeners("connection");
@@ -139,15 +141,21 @@ export function createListener(options: ListenerOptions): Listener {
 }
 
 /** This server itself listens: only then do its time limits run. */
-function http1Server(handler: ListenerOptions["handler"], limits: ListenerLimits): Server {
+function http1Server({ handler, clock, logger, limits }: ListenerOptions): Server {
+  const lost = new LostClients({ clock, logger, intervalMs: limits.pingIntervalMs });
   const server = createServer({
+    keepAlive: true,
+    keepAliveInitialDelay: limits.pingIntervalMs,
     headersTimeout: limits.headersTimeoutMs,
     requestTimeout: limits.requestTimeoutMs,
     keepAliveTimeout: IDLE_CONNECTION_MS,
     connectionsCheckingInterval: Math.min(5_000, limits.headersTimeoutMs),
     maxHeaderSize: HEADER_BLOCK_BYTES_MAX,
   });
-  server.on("request", handler);
+  server.on("request", (request, response) => {
+    lost.watch(request, response);
+    handler(request, response);
+  });
   explainBadHttp1(server);
   server.maxConnections = limits.connectionsMax;
   server.maxHeadersCount = HEADERS_READ_MAX;

@@ -11,10 +11,14 @@ export type Way = "connect" | "writer";
 
 export interface Conformance {
   readonly way: Way;
+  /** All that were run: those that passed, those that failed, and those that are known to. */
   readonly cases: number;
-  readonly failed: number;
-  /** What the suite said last: names of failed cases among it. */
-  readonly output: string;
+  readonly passed: number;
+  readonly known: number;
+  /** Cases run of each protocol. */
+  readonly casesOf: Readonly<Record<string, number>>;
+  /** What the suite says of each case that failed, its name first. */
+  readonly failures: readonly string[];
 }
 
 /** What of the protocols the server offers; docs/conformance.md says why something isn't here. */
@@ -43,7 +47,9 @@ function config(way: Way): string {
 const KNOWN_FAILING = ["**/unexpected-uri"];
 
 const RUN_MS_MAX = 180_000;
-const SUMMARY = /Total cases: (\d+)\n(\d+) passed, (\d+) failed/;
+const BATCH = /^Running (\d+) tests with .*PROTOCOL_(\w+)/;
+const FAILURE = /^FAILED: (.*):$/;
+const SUMMARY = /Total cases: (\d+)\n(\d+) passed, (\d+) failed(?:\n\(Another (\d+) failed as expected)?/;
 
 /** @throws Error if the suite doesn't run to its end. */
 export async function runConformance(way: Way, progress: (line: string) => void): Promise<Conformance> {
@@ -54,13 +60,38 @@ export async function runConformance(way: Way, progress: (line: string) => void)
     writeFileSync(settings, config(way));
     const server = [process.execPath, join(import.meta.dirname, "server.ts"), descriptors, way];
     const known = way === "connect" ? KNOWN_FAILING.flatMap((name) => ["--known-failing", name]) : [];
-    const flags = [...known, "--mode", "server", "--conf", settings, "-p", "4", "--max-servers", "2"];
+    const flags = [...known, "-v", "--mode", "server", "--conf", settings, "-p", "4", "--max-servers", "2"];
     progress(`running the conformance suite (${way}) …`);
-    const end = await runProgram(runner, [...flags, "--", ...server], { durationMsMax: RUN_MS_MAX });
-    const [, cases, , failed] = SUMMARY.exec(end.output) ?? [];
-    if (cases === undefined) throw new Error(`the suite did not end by itself:\n${end.output}`);
-    return { way, cases: Number(cases), failed: Number(failed), output: end.output };
+    const lines: string[] = [];
+    const end = await runProgram(runner, [...flags, "--", ...server], {
+      durationMsMax: RUN_MS_MAX,
+      onLine: (line) => lines.push(line),
+    });
+    return { way, ...resultOf(lines, end.output) };
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+function resultOf(lines: readonly string[], output: string): Omit<Conformance, "way"> {
+  const [, cases, passed, failed, known = 0] = SUMMARY.exec(output) ?? [];
+  if (cases === undefined) throw new Error(`the suite did not end by itself:\n${output}`);
+  const casesOf: Record<string, number> = {};
+  for (const line of lines) {
+    const [, count, protocol] = BATCH.exec(line) ?? [];
+    if (protocol !== undefined) casesOf[protocol] = (casesOf[protocol] ?? 0) + Number(count);
+  }
+  const failures = failuresIn(lines);
+  if (failures.length !== Number(failed)) throw new Error(`the suite doesn't name what failed:\n${output}`);
+  return { cases: Number(cases), passed: Number(passed), known: Number(known), casesOf, failures };
+}
+
+/** The lines after a case's name that are set in tell what is wrong. */
+function failuresIn(lines: readonly string[]): string[] {
+  return lines.flatMap((line, index) => {
+    const [, name] = FAILURE.exec(line) ?? [];
+    if (name === undefined) return [];
+    const end = lines.findIndex((other, at) => at > index && !other.startsWith("\t"));
+    return [[name, ...lines.slice(index + 1, end)].join("\n")];
+  });
 }

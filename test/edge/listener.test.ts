@@ -1,6 +1,6 @@
 // One port, badly behaved clients: whatever they do, their connection ends and others are served.
 import { request as httpRequest } from "node:http";
-import { type ClientHttp2Session, connect as connectHttp2 } from "node:http2";
+import { type ClientHttp2Session, connect as connectHttp2, constants } from "node:http2";
 import { connect, type Socket } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
 import {
@@ -159,7 +159,7 @@ test("listener: a session whose client half-closes → ended, not leaked", async
 });
 
 test("listener: sessions that answer PINGs → kept; one that doesn't → cut", async () => {
-  const { port, listener } = await start({ pingIntervalMs: 30, pingTimeoutMs: 60 });
+  const { port, listener } = await start({ pingIntervalMs: 200 });
   const alive = dialHttp2(port);
   let pings = 0;
   alive.on("ping", () => pings++);
@@ -171,6 +171,25 @@ test("listener: sessions that answer PINGs → kept; one that doesn't → cut", 
   await waitFor(() => pings >= 3);
   expect(await get(alive)).toBe("2.0");
   expect(listener.sessionCount()).toBe(1);
+});
+
+test("listener: all streams of a session reset at once, as by a proxy → the session goes on", async () => {
+  let open = 0;
+  const { port } = await start({}, (request, response) => {
+    request.resume();
+    if (request.url === "/") return sayVersion(request, response);
+    open++;
+    response.once("close", () => open--);
+  });
+  const session = dialHttp2(port);
+  await new Promise((resolve) => session.once("remoteSettings", resolve));
+  const streams = Array.from({ length: 4_000 }, () =>
+    session.request({ ":path": "/stays" }).on("error", () => {}),
+  );
+  await waitFor(() => open === streams.length);
+  for (const stream of streams) stream.close(constants.NGHTTP2_CANCEL);
+  await waitFor(() => open === 0);
+  expect(await get(session)).toBe("2.0");
 });
 
 test("listener: 200 connections reset at once → none left, others served", async () => {

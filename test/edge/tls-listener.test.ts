@@ -151,7 +151,7 @@ test("TLS listener: a session whose client ends its side → ended, not leaked",
 });
 
 test("TLS listener: a session that doesn't answer PINGs → cut", async () => {
-  const { port, listener } = await start({ pingIntervalMs: 30, pingTimeoutMs: 60 });
+  const { port, listener } = await start({ pingIntervalMs: 200 });
   const silent = await dialTls(port, { ALPNProtocols: ["h2"] });
   silent.resume();
   silent.write(PREFACE);
