@@ -7,17 +7,27 @@ import { type FieldSpan, fieldSpans } from "./wire-fields.ts";
  * are listed. Numbers the schema no longer has (or hides now) are listed where `before` had them.
  */
 export function changedFields(collection: Collection, before: Uint8Array, after: Uint8Array): number[] {
-  const old = new Map(fieldSpans(before).map((span) => [span.number, span]));
-  const changed = new Set<number>();
-  for (const span of fieldSpans(after)) {
-    const was = old.get(span.number);
-    old.delete(span.number);
-    if (was === undefined || !sameBytes(slice(before, was), slice(after, span))) changed.add(span.number);
+  const differing = differingFields(before, after).filter((number) => number !== collection.idShape.number);
+  const members = differing.flatMap((number) => oneofOf(collection, number));
+  if (members.length === 0) return differing;
+  return [...new Set([...differing, ...members])].sort((a, b) => a - b);
+}
+
+/** Both ascend: one walk along the two, since ingest compares every record that is written. */
+function differingFields(before: Uint8Array, after: Uint8Array): number[] {
+  const olds = fieldSpans(before);
+  const news = fieldSpans(after);
+  const differing: number[] = [];
+  for (let i = 0, k = 0; i < olds.length || k < news.length; ) {
+    const was = olds[i];
+    const is = news[k];
+    const number = Math.min(was?.number ?? Infinity, is?.number ?? Infinity);
+    const isInBoth = was?.number === is?.number;
+    if (!isInBoth || (was && is && !isSame(before, was, after, is))) differing.push(number);
+    if (was?.number === number) i++;
+    if (is?.number === number) k++;
   }
-  for (const number of old.keys()) changed.add(number);
-  changed.delete(collection.idShape.number);
-  for (const number of [...changed]) for (const member of oneofOf(collection, number)) changed.add(member);
-  return [...changed].sort((a, b) => a - b);
+  return differing;
 }
 
 /** The bytes of these fields, in number order: a record of its own. */
@@ -45,6 +55,9 @@ function slice(bytes: Uint8Array, { start, end }: FieldSpan): Uint8Array {
   return bytes.subarray(start, end);
 }
 
-function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return Buffer.compare(a, b) === 0;
+function isSame(before: Uint8Array, was: FieldSpan, after: Uint8Array, is: FieldSpan): boolean {
+  const length = was.end - was.start;
+  if (is.end - is.start !== length) return false;
+  for (let at = 0; at < length; at++) if (before[was.start + at] !== after[is.start + at]) return false;
+  return true;
 }
