@@ -1,10 +1,8 @@
 // Cuts HTTP/1.1 clients that are gone, or take nothing, while they are being answered. HTTP/1.1 has no PING, and a client
-// that listens to a stream says nothing, so what counts is that it takes what it is sent:
-// - of one whose kernel acknowledges nothing, ours tells (Linux): cut within two intervals of the first byte that went
-//   unacknowledged;
-// - one that is sent nothing is probed by TCP's keepalive (the listener's), and gone 10 s after an interval;
-// - one that is there and reads nothing is cut once what Node holds for it has not moved for two intervals.
-// Where the kernel tells nothing, its own patience holds for the first: 15 minutes by default.
+// that listens says nothing; so what counts is that it takes what it is sent. Bytes that its kernel doesn't acknowledge,
+// ours tells of (Linux; elsewhere its own patience holds, 15 minutes by default): cut within two intervals of the first.
+// One that is sent nothing is probed by the listener's keepalive, and gone 10 s after an interval. One that is there and
+// reads nothing is cut once what Node holds for it has not moved for two intervals.
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { Clock } from "../model/clock.ts";

@@ -15,7 +15,7 @@ export interface OwnProcess {
  * Its first argument is the port, its second what it says, in hex, its third how it reads.
  */
 const CLIENT = `
-import ctypes, socket, ssl, struct, sys, threading, time
+import ctypes, socket, struct, sys, threading
 port, said, pace = int(sys.argv[1]), bytes.fromhex(sys.argv[2]), sys.argv[3]
 connection = raw = socket.create_connection(("127.0.0.1", port))
 connection.sendall(said)
@@ -28,7 +28,7 @@ def read():
         if not has_heard: tell("heard")
         has_heard = True
         if pace == "once": return
-        if pace == "slowly": time.sleep(0.002)
+        if pace == "slowly": threading.Event().wait(0.002)
     tell("ended")
 threading.Thread(target=read, daemon=True).start()
 class Instruction(ctypes.Structure):
