@@ -21,7 +21,7 @@ function differingFields(before: Uint8Array, after: Uint8Array): number[] {
   for (let i = 0, k = 0; i < olds.length || k < news.length; ) {
     const was = olds[i];
     const is = news[k];
-    const number = Math.min(was?.number ?? Infinity, is?.number ?? Infinity);
+    const number = Math.min(was?.number ?? Number.POSITIVE_INFINITY, is?.number ?? Number.POSITIVE_INFINITY);
     const isInBoth = was?.number === is?.number;
     if (!isInBoth || (was && is && !isSame(before, was, after, is))) differing.push(number);
     if (was?.number === number) i++;
