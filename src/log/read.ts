@@ -5,6 +5,7 @@ import type { ClientSession, Document, Filter, FindCursor } from "mongodb";
 import { collectionOfFeed, type Feed, isWholeFeed } from "../model/feed.ts";
 import type { Seq } from "../model/seq.ts";
 import { findInOneReply } from "../mongo/one-reply.ts";
+import { closeSnapshotCursor } from "../mongo/snapshot.ts";
 import { type Entry, type EntryDocument, entryOf, type MainEntry, type RecordKey } from "./entry.ts";
 import { type Log, readIn } from "./log.ts";
 import { rawEntryOf } from "./raw-entry.ts";
@@ -37,7 +38,7 @@ export async function* readEntries(
     if (only && cursors.length === 1) yield* batchesOf(only);
     else if (cursors.length > 1) yield* mergeBySeq(cursors.map(batchesOf), options.batchSize ?? BATCH_SIZE);
   } finally {
-    await Promise.all(cursors.map((cursor) => cursor.close()));
+    await Promise.all(cursors.map((cursor) => closeSnapshotCursor(log.client, cursor)));
   }
 }
 
@@ -53,7 +54,7 @@ export async function* readAllEntries(
   try {
     yield* batchesOf(cursor);
   } finally {
-    await cursor.close();
+    await closeSnapshotCursor(log.client, cursor);
   }
 }
 

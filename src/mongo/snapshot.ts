@@ -1,7 +1,7 @@
 // Reads at one cluster time: every find and aggregate in such a session, with all its getMores, sees the same
 // instant. Without a time given, the first read fixes it. The server keeps instants for a bounded window (5 minutes by
 // default); beyond it, reads fail with the class "snapshot-lost".
-import type { ClientSession, MongoClient, Timestamp } from "mongodb";
+import type { AbstractCursor, ClientSession, MongoClient, Timestamp } from "mongodb";
 import { invariant } from "../model/invariant.ts";
 
 /** The driver's own property, which its types leave out: the `atClusterTime` sent with each read. */
@@ -32,4 +32,19 @@ export function snapshotTimeOf(session: ClientSession): Timestamp {
     "a read of this session has fixed its snapshot",
   );
   return snapshotTime;
+}
+
+/**
+ * Closes a cursor of such a session, also one that wasn't read to its end. The driver's own close would send the session's
+ * read concern along, which the server refuses and the driver keeps to itself: the server would keep the cursor for ten
+ * minutes. Never throws: one that can't be told now, the server forgets by itself.
+ */
+export async function closeSnapshotCursor(client: MongoClient, cursor: AbstractCursor): Promise<void> {
+  const { id, namespace } = cursor;
+  if (id === undefined || id.isZero()) return;
+  const { db, collection } = namespace;
+  await client
+    .db(db)
+    .command({ killCursors: collection, cursors: [id] })
+    .catch(() => {});
 }

@@ -2,7 +2,7 @@
 import { MongoClient, type Timestamp } from "mongodb";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { connectMongo } from "../../src/mongo/connect.ts";
-import { snapshotSession, snapshotTimeOf } from "../../src/mongo/snapshot.ts";
+import { closeSnapshotCursor, snapshotSession, snapshotTimeOf } from "../../src/mongo/snapshot.ts";
 import { runTransaction } from "../../src/mongo/transaction.ts";
 import { type TestDatabase, testDatabase } from "../support/mongo.ts";
 
@@ -134,4 +134,37 @@ test("snapshot: the first find meets no collection → no time fixed yet, and as
   expect(() => snapshotTimeOf(session)).toThrow("broken invariant");
   expect(await itemsOf("nowhere").aggregate([], { session }).toArray()).toEqual([]);
   expect(snapshotTimeOf(session).t).toBeGreaterThan(0);
+});
+
+/** Cursors the server keeps for these items. */
+async function cursorsOpen(name: string): Promise<number> {
+  const open = db.client
+    .db("admin")
+    .aggregate([
+      { $currentOp: { idleCursors: true, localOps: true } },
+      { $match: { type: "idleCursor", ns: `${db.sourceDb}.${name}` } },
+    ]);
+  return (await open.toArray()).length;
+}
+
+test("snapshot: a cursor that isn't read to its end, closed → the server keeps nothing of it", async () => {
+  await filled("unread");
+  const session = open();
+  const [first, second] = [0, 1].map(() => itemsOf("unread").find({}, { session, batchSize: 10 }));
+  if (!first || !second) throw new Error("no cursors");
+  await Promise.all([first.next(), second.next()]);
+  expect(await cursorsOpen("unread")).toBe(2);
+  await closeSnapshotCursor(db.client, first);
+  expect(await cursorsOpen("unread")).toBe(1);
+  expect((await second.toArray()).length).toBe(COUNT - 1);
+  await closeSnapshotCursor(db.client, second);
+  await closeSnapshotCursor(db.client, itemsOf("unread").find({}, { session }));
+});
+
+test("snapshot: the driver's own close of such a cursor → the server keeps it, which is why there is another", async () => {
+  await filled("kept");
+  const cursor = itemsOf("kept").find({}, { session: open(), batchSize: 10 });
+  await cursor.next();
+  await cursor.close();
+  expect(await cursorsOpen("kept")).toBe(1);
 });
