@@ -101,20 +101,6 @@ export class H2Client {
     this.#socket.write(frame(FRAME.reset, 0, id, Buffer.from([0, 0, 0, 8])));
   }
 
-  /** Says that it goes, as a client does that ends its session while streams are open. */
-  leave(): void {
-    this.#socket.write(frame(FRAME.goAway, 0, 0, Buffer.alloc(8)));
-  }
-
-  /** Reads nothing any more, so that what it is sent fills the buffers on the way. */
-  pause(): void {
-    this.#socket.pause();
-  }
-
-  get localPort(): number {
-    return this.#socket.localPort ?? 0;
-  }
-
   /** Cuts the connection, without a word. */
   destroy(): void {
     this.#streams.clear();

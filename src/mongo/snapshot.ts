@@ -35,16 +35,15 @@ export function snapshotTimeOf(session: ClientSession): Timestamp {
 }
 
 /**
- * Closes a cursor of such a session, also one that wasn't read to its end. The driver's own close would send the session's
- * read concern along, which the server refuses and the driver keeps to itself: the server would keep the cursor for ten
+ * Closes a cursor of such a session, also one that wasn't read to its end. The driver's own close sends the session's read
+ * concern along, which the server refuses and the driver keeps to itself: the server would keep the cursor for ten
  * minutes. Never throws: one that can't be told now, the server forgets by itself.
  */
 export async function closeSnapshotCursor(client: MongoClient, cursor: AbstractCursor): Promise<void> {
   const { id, namespace } = cursor;
-  if (id === undefined || id.isZero()) return;
+  const isUnread = id !== undefined && !id.isZero();
   const { db, collection } = namespace;
-  await client
-    .db(db)
-    .command({ killCursors: collection, cursors: [id] })
-    .catch(() => {});
+  const killed = isUnread && client.db(db).command({ killCursors: collection, cursors: [id] });
+  // The driver forgets it only so.
+  await Promise.allSettled([killed, cursor.close()]);
 }
