@@ -241,8 +241,9 @@ async function startServices({ config, schema, client, clock, logger, parts }: S
   const sourceDb = config.mongodbDb;
   const log = await openLog(client, config.tidemarkDb);
   const ledger = await openLedger(client, config.tidemarkDb, config.receiptDays);
-  const streamAgeMaxMs = config.streamMinutesMax * 60_000;
-  const pull = createPull({ schema, log, clock, logger, settings: { streamAgeMaxMs } });
+  const { packRecordsMin, streamMinutesMax } = config;
+  const pullSettings = { packRecordsMin, streamAgeMaxMs: streamMinutesMax * 60_000 };
+  const pull = createPull({ schema, log, clock, logger, settings: pullSettings });
   parts.add("pull", () => pull.close());
   const ingest = startIngest({
     client,

@@ -1,8 +1,9 @@
 // Upkeep: leavers kept long enough are removed, a page per append, which moves the horizon: a client that has not got
-// as far can no longer resume. Feed sets nobody has used for as long go too.
+// as far can no longer resume. Feed sets nobody has used for as long go too, and packs that are of no more use.
 import { dropFeedSetsBefore } from "../log/feed-sets.ts";
 import { readLeaversBefore } from "../log/keys.ts";
 import type { Log } from "../log/log.ts";
+import { dropUnusablePacks } from "../log/packs.ts";
 import type { Clock } from "../model/clock.ts";
 import { millisecondsOf } from "./cluster-time.ts";
 import type { LogWriter } from "./log-writer.ts";
@@ -37,6 +38,7 @@ export function createUpkeep({ log, writer, clock, settings }: UpkeepOptions): U
       }
       if (leavers.length === settings.recordsMax) return;
       await dropFeedSetsBefore(log, beforeMs);
+      await dropUnusablePacks(log, writer.state);
       dueAtMs = clock.nowMs() + settings.upkeepEveryMs;
     },
   };

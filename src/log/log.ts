@@ -6,6 +6,7 @@ import { invariant } from "../model/invariant.ts";
 import type { EntryDocument } from "./entry.ts";
 import type { FeedSetDocument } from "./feed-sets.ts";
 import type { GrantDocument } from "./grants.ts";
+import type { PackBlockDocument, PackDocument } from "./packs.ts";
 import type { QuarantineDocument } from "./quarantine.ts";
 import { type LogState, NOT_YET_KNOWN, type StateDocument, stateDocument, stateOf } from "./state.ts";
 
@@ -17,6 +18,8 @@ export interface Log {
   readonly grants: Collection<GrantDocument>;
   readonly feedSets: Collection<FeedSetDocument>;
   readonly quarantine: Collection<QuarantineDocument>;
+  readonly packs: Collection<PackDocument>;
+  readonly packBlocks: Collection<PackBlockDocument>;
 }
 
 /** Makes indexes and the first state where they are missing. */
@@ -31,6 +34,9 @@ export async function openLog(client: MongoClient, databaseName: string): Promis
     log.grants.createIndex({ principal: 1 }),
     log.feedSets.createIndex({ used_at: 1 }),
     log.quarantine.createIndex({ at: 1 }),
+    // So that they are there before any snapshot that looks into them.
+    log.packs.createIndex({ _id: 1 }),
+    log.packBlocks.createIndex({ _id: 1 }),
   ]);
   await insertFirstState(log);
   return log;
@@ -47,6 +53,8 @@ export function logIn(client: MongoClient, databaseName: string): Log {
     grants: db.collection("grants"),
     feedSets: db.collection("feedsets"),
     quarantine: db.collection("quarantine"),
+    packs: db.collection("packs"),
+    packBlocks: db.collection("packblocks"),
   };
 }
 

@@ -8,6 +8,7 @@ import { findInOneReply } from "../mongo/one-reply.ts";
 import { closeSnapshotCursor } from "../mongo/snapshot.ts";
 import { type Entry, type EntryDocument, entryOf, type MainEntry, type RecordKey } from "./entry.ts";
 import { type Log, readIn } from "./log.ts";
+import { blockOf, blocksOf, type Pack, type PackBlock } from "./packs.ts";
 import { rawEntryOf } from "./raw-entry.ts";
 
 /** Feeds to read, all from the same seq on. */
@@ -83,6 +84,40 @@ export async function readMainEntriesAtOnce(
   const { documents, whole } = await findInOneReply<EntryDocument>(log.db, query);
   return whole ? documents.map(entryOf).filter((entry) => entry.kind === "main") : undefined;
 }
+
+/** Ids of the records that have changed in a feed, or left it, after a seq; undefined: they are more than `max`. */
+export async function readChangedIds(
+  log: Log,
+  { feed, after }: { readonly feed: Feed; readonly after: Seq },
+  { session, max }: { readonly session: ClientSession; readonly max: number },
+): Promise<Set<string> | undefined> {
+  const rows = await log.entries
+    .find(
+      { feeds: feed, seq: { $gt: after } },
+      { session, hint: { feeds: 1, seq: 1 }, projection: { _id: 0, id: 1 } },
+    )
+    .limit(max + 1)
+    .toArray();
+  return rows.length > max ? undefined : new Set(rows.map(({ id }) => id));
+}
+
+/** A pack's blocks, in order, from the one on that has records after a seq. Returning early closes the cursor. */
+export async function* readPackBlocks(
+  log: Log,
+  { pack, after }: { readonly pack: Pack; readonly after: Seq },
+  session: ClientSession,
+): AsyncGenerator<PackBlock, void, undefined> {
+  const cursor = log.packBlocks
+    .find(blocksOf(pack, after), { session, batchSize: BLOCKS_PER_READ })
+    .sort({ _id: 1 });
+  try {
+    for await (const document of cursor) yield blockOf(document);
+  } finally {
+    await closeSnapshotCursor(log.client, cursor);
+  }
+}
+
+const BLOCKS_PER_READ = 4;
 
 /** How many entries of these ranges there are, counting no further than `max`. */
 export async function countEntries(

@@ -1,13 +1,23 @@
 // The log as of one instant: state, grants and entries read through a LogSnapshot belong together.
 // Its errors are few: SnapshotLost (open another and go on), SyncError DATABASE_UNAVAILABLE, or a bug.
 import type { ClientSession, Timestamp } from "mongodb";
+import type { Feed } from "../model/feed.ts";
 import type { Grants } from "../model/principal.ts";
 import type { Seq } from "../model/seq.ts";
 import { snapshotSession, snapshotTimeOf } from "../mongo/snapshot.ts";
 import type { Entry, MainEntry, RecordKey } from "./entry.ts";
 import { readGrants, readGrantsOfAll } from "./grants.ts";
 import { type Log, readState } from "./log.ts";
-import { countEntries, type FeedRange, readAllEntries, readEntries, readMainEntries } from "./read.ts";
+import { type Pack, type PackBlock, readPacks } from "./packs.ts";
+import {
+  countEntries,
+  type FeedRange,
+  readAllEntries,
+  readChangedIds,
+  readEntries,
+  readMainEntries,
+  readPackBlocks,
+} from "./read.ts";
 import type { LogState } from "./state.ts";
 import { translated } from "./translated.ts";
 
@@ -25,6 +35,12 @@ export interface LogSnapshot {
   allEntries(after: Seq, batchSize: number): AsyncGenerator<Entry[], void, undefined>;
   mainEntries(keys: readonly RecordKey[]): Promise<MainEntry[]>;
   countEntries(ranges: readonly FeedRange[], max: number): Promise<number>;
+  /** Those there are of these feeds, whether they can be used or not. */
+  packs(feeds: readonly Feed[]): Promise<Pack[]>;
+  /** A pack's blocks in order, from the one on that has records after this seq. */
+  packBlocks(pack: Pack, after: Seq): AsyncGenerator<PackBlock, void, undefined>;
+  /** Ids of the records that have changed in a feed, or left it, after a seq; undefined: they are more than `max`. */
+  changedIds(feed: Feed, after: Seq, max: number): Promise<Set<string> | undefined>;
   /** Ends its reads, also those under way, and frees what the database holds for it. Never throws; may be repeated. */
   close(): Promise<void>;
 }
@@ -57,7 +73,7 @@ class SessionSnapshot implements LogSnapshot {
   readonly time: Timestamp;
   readonly #log: Log;
   readonly #session: ClientSession;
-  readonly #readers = new Set<AsyncGenerator<Entry[], void, undefined>>();
+  readonly #readers = new Set<AsyncGenerator<unknown, void, undefined>>();
   #closed: Promise<void> | undefined;
 
   constructor(log: Log, session: ClientSession, state: LogState) {
@@ -91,6 +107,18 @@ class SessionSnapshot implements LogSnapshot {
     return translated(countEntries(this.#log, ranges, { session: this.#session, max }));
   }
 
+  packs(feeds: readonly Feed[]): Promise<Pack[]> {
+    return translated(readPacks(this.#log, feeds, this.#session));
+  }
+
+  packBlocks(pack: Pack, after: Seq): AsyncGenerator<PackBlock, void, undefined> {
+    return this.#read(readPackBlocks(this.#log, { pack, after }, this.#session));
+  }
+
+  changedIds(feed: Feed, after: Seq, max: number): Promise<Set<string> | undefined> {
+    return translated(readChangedIds(this.#log, { feed, after }, { session: this.#session, max }));
+  }
+
   close(): Promise<void> {
     this.#closed ??= this.#end();
     return this.#closed;
@@ -102,7 +130,7 @@ class SessionSnapshot implements LogSnapshot {
     await this.#session.endSession();
   }
 
-  async *#read(reader: AsyncGenerator<Entry[], void, undefined>): AsyncGenerator<Entry[], void, undefined> {
+  async *#read<T>(reader: AsyncGenerator<T, void, undefined>): AsyncGenerator<T, void, undefined> {
     this.#readers.add(reader);
     try {
       for (;;) {

@@ -2,6 +2,7 @@
 import { BatchCutter, NO_FRAMES, type Sendable } from "../frames/batch.ts";
 import { encodeRemove } from "../frames/change.ts";
 import type { Frame, Unavailable } from "../frames/frame.ts";
+import { bytesOfRun, lastVersionOf, piecesOf } from "../frames/packed.ts";
 import type { LogState } from "../log/state.ts";
 import type { Selection } from "../model/pull-request.ts";
 import type { Seq } from "../model/seq.ts";
@@ -11,7 +12,8 @@ import type { Client } from "./client.ts";
 import { changeKey, type Due, encodeDue } from "./due.ts";
 import type { Hub } from "./hub.ts";
 import { type Moves, waitForRead } from "./moves.ts";
-import type { Pass, PassPhase } from "./pass.ts";
+import type { PackMaker } from "./pack-maker.ts";
+import type { PackedDue, Pass, PassPhase } from "./pass.ts";
 import { settledClock } from "./step.ts";
 
 export interface CatchUp {
@@ -21,6 +23,7 @@ export interface CatchUp {
   readonly schema: Schema;
   readonly request: Selection;
   readonly hub: Pick<Hub, "checkpoint">;
+  readonly packs: PackMaker;
 }
 
 /** The client stands at the snapshot's head; or the pass' time was over; or the byte budget is spent. */
@@ -58,13 +61,18 @@ function* arrive({ client, hub }: CatchUp, state: LogState): Moves<void> {
 
 function* deliver(catchUp: CatchUp, phase: PassPhase): Moves<PassEnd> {
   const { pass, client } = catchUp;
-  pass.start(phase, client.subscription);
+  pass.start(phase, client.subscription, packsFor(catchUp));
   while (yield* waitForRead(() => pass.fill(phase, client.subscription))) {
     const end = yield* deliverRead(catchUp, phase);
     if (end) return end;
     if (pass.isOver) return "cut";
   }
   return pass.isOver ? "cut" : "complete";
+}
+
+/** Packs hold whole records as they are stored: JSON is made of each entry. */
+function packsFor({ client, packs, request }: CatchUp): PackMaker | undefined {
+  return request.recordForm === "PROTO" && packs.isWorthFor(client.backlog) ? packs : undefined;
 }
 
 /** Sends what is due of the entries read last; undefined: all of it. */
@@ -78,6 +86,21 @@ function* deliverRead(catchUp: CatchUp, phase: PassPhase): Moves<"cut" | "spent"
     if (last !== undefined) client.delivered(last, phase);
   };
   for (let due = pass.take(); due; due = pass.take()) {
+    if (due.kind === "packed") {
+      for (const { change, version } of packedChanges(due, catchUp)) {
+        if (!budget.admits(change.bytes.length)) {
+          yield* flush();
+          return "spent";
+        }
+        const sent = yield* sendOf(catchUp, cutter.add(change, version));
+        last = version;
+        if (pass.isOver && sent > 0) {
+          pass.close();
+          break;
+        }
+      }
+      continue;
+    }
     let change = encodeDue(due, catchUp);
     if (change.kind === "too-large") {
       yield* flush();
@@ -100,6 +123,14 @@ function* deliverRead(catchUp: CatchUp, phase: PassPhase): Moves<"cut" | "spent"
   yield* flush();
   if (!pass.isDropped) client.delivered(pass.upTo, phase);
   return pass.isDropped ? "cut" : undefined;
+}
+
+/** In as large pieces as a batch holds; a budget admits change by change. */
+function* packedChanges({ run }: PackedDue, { request, budget }: CatchUp) {
+  for (const piece of piecesOf(run, budget.isLimited ? 1 : request.batchBytesMax)) {
+    const change = { kind: "inline", bytes: bytesOfRun(piece) } as const;
+    yield { change, version: lastVersionOf(piece) };
+  }
 }
 
 /** @returns how many there were. @throws PassOutdated before the first that may not be sent. */

@@ -50,6 +50,7 @@ export class Client {
   #next: { readonly subscription: Subscription; readonly epoch: string; readonly token: Token } | undefined;
   #covered: Subscription["held"] | undefined;
   #hasNews = false;
+  #backlog = 0;
   /** The time of the last checkpoint sent. */
   #clock: CommitClock | undefined;
   /** Set while the client has all up to some time: the frames that told it so, and tell it again as a heartbeat. */
@@ -84,6 +85,11 @@ export class Client {
     // Checkpoints only rise: once covered, these feeds stay so.
     if (this.#covered !== held && isCovered(this.subscription)) this.#covered = held;
     return this.#covered === held;
+  }
+
+  /** About how many entries it lacked when they were last counted. */
+  get backlog(): number {
+    return this.#backlog;
   }
 
   /** Whether it has had its first frame. */
@@ -208,6 +214,7 @@ export class Client {
 
   async #opened(snapshot: LogSnapshot, subscription: Subscription): Promise<Frame> {
     const backlog = await countBacklog(snapshot, subscription);
+    this.#backlog = backlog;
     const unavailable = this.#unavailable(subscription);
     return await this.#openedFrame(snapshot.state, { subscription, backlog, unavailable });
   }

@@ -278,8 +278,9 @@ export class ClientFlow implements Flow, Listener, Alarmed {
     try {
       this.#client.unsettle();
       const pass = yield* waitForRead(() => this.#openPass());
-      const { schema, hub } = services;
-      const end = yield* runPass({ pass, client: this.#client, budget: this.#budget, schema, request, hub });
+      const { schema, hub, packs } = services;
+      const about = { schema, request, hub, packs };
+      const end = yield* runPass({ pass, client: this.#client, budget: this.#budget, ...about });
       this.#lostInARow = 0;
       if (end !== "complete") return end;
       const { epoch, revision } = pass.snapshot.state;

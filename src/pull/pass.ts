@@ -1,5 +1,6 @@
 // A catch-up pass: what is due to one client by one snapshot, in seq order, a round trip ahead of the client.
 // When its time is over it lets go of snapshot and entries, even while the client is not reading; the next pass goes on.
+import { lastVersionOf, type PackedRun } from "../frames/packed.ts";
 import type { Entry, LeaverEntry } from "../log/entry.ts";
 import type { LogSnapshot } from "../log/snapshot.ts";
 import { collectionState } from "../log/state.ts";
@@ -8,6 +9,7 @@ import type { Clock } from "../model/clock.ts";
 import type { Grants } from "../model/principal.ts";
 import type { Seq } from "../model/seq.ts";
 import { type Due, recordName } from "./due.ts";
+import { type HeldRead, type PackSource, readHeld } from "./pack-reading.ts";
 import {
   isHeld,
   putDue,
@@ -37,6 +39,19 @@ export class PassOutdated extends Error {
 /** Named, since without a reason each abort makes an error with its stack: 40 µs a stream. */
 const CLOSED = "the pass is closed";
 
+type PassReader = AsyncGenerator<HeldRead, void, undefined>;
+
+/** Puts, all due and whole, as a pack has them. */
+export interface PackedDue {
+  readonly kind: "packed";
+  readonly run: PackedRun;
+}
+
+function isPacked(read: HeldRead): read is readonly PackedRun[] {
+  const [first] = read;
+  return first !== undefined && "of" in first;
+}
+
 /** What a pass reads: feeds taken away, or feeds held. */
 export type PassPhase = "leaving" | "held";
 
@@ -46,9 +61,9 @@ export class Pass {
   readonly #readEntriesMax: number;
   readonly #isOutdated: () => boolean;
   readonly #timer = new AbortController();
-  #reader: AsyncGenerator<Entry[], void, undefined> | undefined;
-  #ahead: Promise<IteratorResult<Entry[], void>> | undefined;
-  #queue: readonly Due[] = [];
+  #reader: PassReader | undefined;
+  #ahead: Promise<IteratorResult<HeldRead, void>> | undefined;
+  #queue: readonly (Due | PackedDue)[] = [];
   #taken = 0;
   #isReading = false;
   #upTo: Seq = 0;
@@ -84,12 +99,15 @@ export class Pass {
     return this.#upTo;
   }
 
-  /** Begins to read a phase. */
-  start(phase: PassPhase, subscription: Subscription): void {
+  /** Begins to read a phase; of feeds held, by packs if there is a source of them. */
+  start(phase: PassPhase, subscription: Subscription, packs?: PackSource): void {
     this.#upTo = phase === "held" ? subscription.position : 0;
     if (this.#isOver) return;
-    const ranges = phase === "held" ? rangesToRead(subscription) : rangesLeaving(subscription);
-    this.#reader = this.snapshot.entries(ranges, this.#readEntriesMax);
+    const { snapshot } = this;
+    const batchSize = this.#readEntriesMax;
+    if (phase === "leaving") this.#reader = snapshot.entries(rangesLeaving(subscription), batchSize);
+    else if (packs) this.#reader = readHeld({ snapshot, subscription, batchSize, packs });
+    else this.#reader = snapshot.entries(rangesToRead(subscription), batchSize);
     this.#ahead = undefined;
   }
 
@@ -111,7 +129,7 @@ export class Pass {
   }
 
   /** The next that is due, of what was read; undefined: none, or the time is over. */
-  take(): Due | undefined {
+  take(): Due | PackedDue | undefined {
     return this.#queue[this.#taken++];
   }
 
@@ -135,22 +153,26 @@ export class Pass {
   }
 
   async #fillFrom(
-    reader: AsyncGenerator<Entry[], void, undefined>,
+    reader: PassReader,
     phase: PassPhase,
     subscription: Subscription,
   ): Promise<boolean> {
-    const { value: entries, done } = await (this.#ahead ?? reader.next());
+    const { value: read, done } = await (this.#ahead ?? reader.next());
     if (done) return false;
     this.#readAhead(reader);
-    const decide = phase === "held" ? this.#decide : this.#revoke;
-    const due = await decide.call(this, entries, subscription);
-    this.#upTo = entries.at(-1)?.seq ?? this.#upTo;
-    this.#queue = due;
+    if (isPacked(read)) {
+      this.#queue = read.map((run) => ({ kind: "packed", run }));
+      this.#upTo = Math.max(this.#upTo, ...read.map(lastVersionOf));
+    } else {
+      const decide = phase === "held" ? this.#decide : this.#revoke;
+      this.#queue = await decide.call(this, read, subscription);
+      this.#upTo = read.at(-1)?.seq ?? this.#upTo;
+    }
     this.#taken = 0;
     return true;
   }
 
-  #readAhead(reader: AsyncGenerator<Entry[], void, undefined>): void {
+  #readAhead(reader: PassReader): void {
     this.#ahead = this.#isOver ? undefined : reader.next();
     // Its failure is met by whoever awaits it, if anybody still does.
     this.#ahead?.catch(() => {});

@@ -14,6 +14,7 @@ import { Alarms } from "./alarms.ts";
 import { ClientFlow, type Flow, type FlowOptions, type FlowReader } from "./flow.ts";
 import { framesOf } from "./frames-of.ts";
 import { Hub } from "./hub.ts";
+import { PackMaker } from "./pack-maker.ts";
 import type { PullServices } from "./services.ts";
 import { defaultPullSettings, type PullSettings } from "./settings.ts";
 import { Turns } from "./turns.ts";
@@ -71,11 +72,13 @@ const RETRY_MS = 500;
 export function createPull(options: PullOptions): Pull {
   const { log, schema, clock, logger, random = Math.random } = options;
   const settings = { ...defaultPullSettings, ...options.settings };
-  const hub = new Hub({ log, schema, clock, logger: logger.child({ part: "pull" }), settings });
+  const shared = { log, schema, clock, logger: logger.child({ part: "pull" }), settings };
+  const hub = new Hub(shared);
+  const packs = new PackMaker(shared);
   const alarms = new Alarms(clock);
   const flows = new Set<ClientFlow>();
   const turns = new Turns(settings.readsAtOnceMax);
-  const services: PullServices = { log, schema, clock, settings, hub, alarms, turns, flows };
+  const services: PullServices = { log, schema, clock, settings, hub, alarms, turns, packs, flows };
   let drained: { readonly retryAfterMs: number } | undefined;
 
   function open(how: Omit<FlowOptions, "services" | "agedAtMs" | "beatMs">): ClientFlow {
@@ -130,6 +133,7 @@ export function createPull(options: PullOptions): Pull {
     async close() {
       drain(0);
       alarms.close();
+      await packs.close();
       await hub.close();
     },
   };

@@ -4,6 +4,7 @@ import type { Clock } from "../model/clock.ts";
 import type { Schema } from "../schema/schema.ts";
 import type { Alarms } from "./alarms.ts";
 import type { Hub } from "./hub.ts";
+import type { PackMaker } from "./pack-maker.ts";
 import type { PullSettings } from "./settings.ts";
 import type { Turns } from "./turns.ts";
 
@@ -15,6 +16,7 @@ export interface PullServices {
   readonly hub: Hub;
   readonly alarms: Alarms;
   readonly turns: Turns;
+  readonly packs: PackMaker;
   /** Those open now. */
   readonly flows: Set<{ drain(retryAfterMs: number): void }>;
 }

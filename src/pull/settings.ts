@@ -13,6 +13,10 @@ export interface PullSettings {
   readonly streamAgeMaxMs: number;
   /** How long a checkpoint may wait for others where nothing changed for a subscriber. */
   readonly quietCheckpointMs: number;
+  /** A feed of as many records is packed for first syncs; 0: none is. */
+  readonly packRecordsMin: number;
+  /** The share of a pack's records that may have changed for it to be used still; at half of it another is made. */
+  readonly packChangedShareMax: number;
 }
 
 export const defaultPullSettings: PullSettings = {
@@ -22,4 +26,6 @@ export const defaultPullSettings: PullSettings = {
   ringBytesMax: 64 * 2 ** 20,
   streamAgeMaxMs: 3_600_000,
   quietCheckpointMs: 100,
+  packRecordsMin: 10_000,
+  packChangedShareMax: 0.2,
 };

@@ -124,6 +124,25 @@ export function rangesToRead({ held, position }: Subscription): FeedRange[] {
   return grouped([...held].map(([feed, { floor }]) => [feed, Math.max(position, floor)]));
 }
 
+/**
+ * Feeds of which the client lacks what was in them before it came: from where on, and up to where nothing of them but
+ * whole records can be due to it.
+ */
+export function feedsBeforeJoin({ held, position, checkpoint }: Subscription): Map<Feed, FeedStart> {
+  const starts = new Map<Feed, FeedStart>();
+  for (const [feed, { floor, join, cover }] of held) {
+    const after = Math.max(position, floor);
+    if (cover > checkpoint && after < join) starts.set(feed, { after, join });
+  }
+  return starts;
+}
+
+export interface FeedStart {
+  /** Entries with a higher seq are read. */
+  readonly after: Seq;
+  readonly join: Seq;
+}
+
 /** What must be read to tell of the feeds taken away. */
 export function rangesLeaving({ leaving }: Subscription): FeedRange[] {
   return grouped([...leaving].map(([feed, { done }]) => [feed, done]));

@@ -195,6 +195,13 @@ export const settings = {
     min: 1,
     max: 3_650,
   }),
+  packRecordsMin: integer("PACK_RECORDS_MIN", {
+    meaning:
+      "A scope's records of one collection, if there are as many, are kept once more in a packed form, for quick first syncs; 0: never.",
+    fallback: 10_000,
+    min: 0,
+    max: 1_000_000_000,
+  }),
   streamMinutesMax: integer("STREAM_MINUTES_MAX", {
     meaning:
       "About how old a stream gets before it is asked to reconnect, so that new nodes get their share.",
