@@ -132,12 +132,7 @@ export class Bench {
 
   /** For a server process of a row's own, as one of the product would be started. */
   forkOptions(): ForkOptions {
-    const [execPath = process.execPath, ...execArgv] = [
-      ...onOneCore(),
-      process.execPath,
-      "--cpu-prof",
-      "--cpu-prof-dir=/tmp/prof",
-    ];
+    const [execPath = process.execPath, ...execArgv] = [...onOneCore(), process.execPath];
     return { env: this.#environment(), execPath, execArgv, stdio: ["ignore", "inherit", "inherit", "ipc"] };
   }
 
@@ -186,6 +181,17 @@ export class Bench {
       await this.#pollState((state) => (state["clock"] as Timestamp).compare(time) >= 0);
     } finally {
       await session.endSession();
+    }
+  }
+
+  /** Has what clients read packed: `read` is what makes a node do it. */
+  async feedIsPacked(read: () => Promise<unknown>): Promise<void> {
+    const packs = this.client.db(LOG).collection("packs");
+    const deadlineMs = performance.now() + READY_WAIT_MS;
+    await read();
+    while ((await packs.countDocuments({ made: { $ne: null }, making: null })) === 0) {
+      if (performance.now() > deadlineMs) throw new Error("nothing was packed in two minutes");
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     }
   }
 

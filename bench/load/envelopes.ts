@@ -14,7 +14,8 @@ export class Envelopes {
 
   push(chunk: Buffer): void {
     if (this.#restBytes > 0) {
-      this.#rest.push(Buffer.from(chunk));
+      // Sockets give each chunk memory of its own.
+      this.#rest.push(chunk);
       this.#restBytes += chunk.length;
       if (this.#restBytes < this.#needed) return;
       const all = Buffer.concat(this.#rest);
@@ -35,7 +36,7 @@ export class Envelopes {
       this.#needed = HEAD_BYTES;
     }
     if (at === bytes.length) return;
-    this.#rest = [Buffer.from(bytes.subarray(at))];
+    this.#rest = [bytes.subarray(at)];
     this.#restBytes = bytes.length - at;
   }
 }
@@ -57,6 +58,46 @@ export function eachField(bytes: Buffer, visit: (no: number, payload: Buffer, va
     const isBytes = (tag & 7) === 2;
     at = isBytes ? after + value : after;
     visit(tag >>> 3, isBytes ? bytes.subarray(after, at) : NOTHING, value);
+  }
+}
+
+/** How many of a Batch's changes are puts, and how many removes; makes nothing on its way. */
+export function countChanges(batch: Buffer): { puts: number; removes: number } {
+  let [puts, removes] = [0, 0];
+  const skip = (from: number): number => {
+    const value = numberAt(batch, from + 1);
+    return (batch[from] ?? 0) & 2 ? numberEnd + value : numberEnd;
+  };
+  for (let at = 0; at < batch.length; ) {
+    const end = skip(at);
+    if (batch[at] === CHANGE_TAG) {
+      numberAt(batch, at + 1);
+      let field = numberEnd;
+      while (field < end && batch[field] !== REMOVE_TAG) field = skip(field);
+      if (field < end) removes++;
+      else puts++;
+    }
+    at = end;
+  }
+  return { puts, removes };
+}
+
+/** Batch.changes and Change.remove */
+const CHANGE_TAG = 0x0a;
+const REMOVE_TAG = 0x2a;
+let numberEnd = 0;
+
+/** Leaves in `numberEnd` where it ends. */
+function numberAt(bytes: Buffer, at: number): number {
+  let value = 0;
+  let scale = 1;
+  for (let i = at; ; i++) {
+    const byte = bytes[i] ?? 0;
+    value += (byte & 0x7f) * scale;
+    scale *= 128;
+    if (byte >= 0x80) continue;
+    numberEnd = i + 1;
+    return value;
   }
 }
 

@@ -1,7 +1,7 @@
 // The load client's thread: opens streams of PullChanges on a few connections and tells what the bench asked for. It
 // counts and skips; nothing is decoded.
 import { parentPort, workerData } from "node:worker_threads";
-import { Envelopes, eachField, enveloped, firstField } from "./envelopes.ts";
+import { countChanges, Envelopes, eachField, enveloped, firstField } from "./envelopes.ts";
 import { H2Client } from "./h2-client.ts";
 
 export interface LoadData {
@@ -112,11 +112,9 @@ let lastRemoves = 0;
 
 function takeBatch(payload: Buffer, stream: StreamState): void {
   if (!stream.isAtCheckpoint) {
-    eachField(payload, (no, change) => {
-      if (no !== 1) return;
-      changes++;
-      stream.held += isRemove(change) ? -1 : 1;
-    });
+    const { puts, removes } = countChanges(payload);
+    changes += puts + removes;
+    stream.held += puts - removes;
     return;
   }
   if (!lastBatch.equals(payload)) {

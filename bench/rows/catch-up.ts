@@ -28,7 +28,7 @@ export const catchUp: Row = {
   async run(bench) {
     await bench.reset();
     await bench.insertItems(ITEMS);
-    const server = await bench.startServer();
+    const server = await bench.startServer({ settings: { PACK_RECORDS_MIN: "0" } });
     await bench.logReaches(ITEMS);
     await bench.serverReady(server);
     const drains: number[] = [];
@@ -67,9 +67,42 @@ export const catchUp: Row = {
       await deltas(bench, server),
     ];
     await server.stop();
-    return rows;
+    return [...rows.slice(0, 1), ...(await packed(bench)), ...rows.slice(1)];
   },
 };
+
+/** The same first sync once the scope is packed, and once a tenth of its records has changed since. */
+async function packed(bench: Bench): Promise<Measured[]> {
+  const server = await bench.startServer();
+  await bench.serverReady(server);
+  await bench.feedIsPacked(() => pull(server, "PROTO"));
+  const rows: Measured[] = [];
+  for (const changed of [0, ITEMS / 20]) {
+    if (changed > 0) await bench.updateItems(changed, 3_000_000);
+    await bench.logHasAll();
+    const drains: number[] = [];
+    const pulls: number[] = [];
+    for (let round = 0; round < ROUNDS; round++) {
+      drains.push(await drain(bench.items.find({}, { batchSize: 5000 })));
+      const done = await pull(server, "PROTO");
+      if (done.changes !== ITEMS) throw new Error(`${done.changes} of ${ITEMS} records came`);
+      pulls.push((done.changes / done.ms) * 1000);
+    }
+    const since = changed === 0 ? "" : `, ${changed.toLocaleString("en")} changed since`;
+    rows.push(
+      measured({
+        row: `the same from a pack${since}`,
+        unit: "1/s",
+        value: percentile(pulls, 0.5),
+        reference: percentile(drains, 0.5),
+        referenceName: "the driver's decoded drain",
+        ...(changed === 0 ? { atLeast: 4 } : {}),
+      }),
+    );
+  }
+  await server.stop();
+  return rows;
+}
 
 async function pull(server: RunningServer, codec: LoadData["codec"], cursor?: Uint8Array) {
   const load = await startLoad(server.url, {

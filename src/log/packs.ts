@@ -28,7 +28,7 @@ export interface PackBlock {
   /** The last seq before them in the pack; 0: there is none. */
   readonly after: Seq;
   readonly last: Seq;
-  /** Their changes, one after another, as a batch holds them. */
+  /** As src/frames packs them. */
   readonly changes: Uint8Array;
 }
 

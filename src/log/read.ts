@@ -117,7 +117,7 @@ export async function* readPackBlocks(
   }
 }
 
-const BLOCKS_PER_READ = 4;
+const BLOCKS_PER_READ = 8;
 
 /** How many entries of these ranges there are, counting no further than `max`. */
 export async function countEntries(

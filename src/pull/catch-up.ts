@@ -2,7 +2,7 @@
 import { BatchCutter, NO_FRAMES, type Sendable } from "../frames/batch.ts";
 import { encodeRemove } from "../frames/change.ts";
 import type { Frame, Unavailable } from "../frames/frame.ts";
-import { bytesOfRun, lastVersionOf, piecesOf } from "../frames/packed.ts";
+import { bytesOfRun, isWhole, lastVersionOf, type PackedRun, piecesOf } from "../frames/packed.ts";
 import type { LogState } from "../log/state.ts";
 import type { Selection } from "../model/pull-request.ts";
 import type { Seq } from "../model/seq.ts";
@@ -87,6 +87,15 @@ function* deliverRead(catchUp: CatchUp, phase: PassPhase): Moves<"cut" | "spent"
   };
   for (let due = pass.take(); due; due = pass.take()) {
     if (due.kind === "packed") {
+      const { run } = due;
+      if (canGoWhole(run, catchUp)) {
+        yield* flush();
+        yield* sendOf(catchUp, [run.of.frame]);
+        last = lastVersionOf(run);
+        client.delivered(last, phase);
+        if (pass.isOver) pass.close();
+        continue;
+      }
       for (const { change, version } of packedChanges(due, catchUp)) {
         if (!budget.admits(change.bytes.length)) {
           yield* flush();
@@ -123,6 +132,12 @@ function* deliverRead(catchUp: CatchUp, phase: PassPhase): Moves<"cut" | "spent"
   yield* flush();
   if (!pass.isDropped) client.delivered(pass.upTo, phase);
   return pass.isDropped ? "cut" : undefined;
+}
+
+/** What was packed together goes out as it is stored, if nothing is missing and it is no more than a batch. */
+function canGoWhole(run: PackedRun, { request, budget }: CatchUp): boolean {
+  const { length } = bytesOfRun(run);
+  return isWhole(run) && length <= request.batchBytesMax && !budget.isLimited && budget.admits(length);
 }
 
 /** In as large pieces as a batch holds; a budget admits change by change. */

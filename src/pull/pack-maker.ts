@@ -1,6 +1,7 @@
 // Makes packs, in the background, of the feeds that clients had to read at length without one: nobody looks for large
 // feeds, and what is never read from its beginning never costs anything. One at a time on a node; of several nodes one.
 import { encodePut } from "../frames/change.ts";
+import { pack } from "../frames/packed.ts";
 import type { Log } from "../log/log.ts";
 import {
   abandonPack,
@@ -32,7 +33,8 @@ export interface PackMakerOptions {
 const WAITING_MAX = 1_000;
 const SMALL_KNOWN_MAX = 100_000;
 const BLOCK_RECORDS_MAX = 1_000;
-const BLOCK_BYTES_MAX = 2 ** 19;
+/** A stream's batches are as large, unless it asks otherwise. */
+const BLOCK_BYTES_MAX = 131_072;
 const READ_ENTRIES = 1_000;
 /** A pack isn't made again before this many times as long has passed as it took. */
 const REST_FACTOR = 20;
@@ -193,7 +195,7 @@ class BlockFiller {
   }
 
   take() {
-    const block = { after: this.#after, last: this.#last, changes: Buffer.concat(this.#changes) };
+    const block = { after: this.#after, last: this.#last, changes: pack(this.#changes, this.#last) };
     this.#changes = [];
     this.#bytes = 0;
     this.#after = this.#last;

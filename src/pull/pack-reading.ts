@@ -59,10 +59,11 @@ async function* merged(
   packs: readonly PackReader[],
 ): AsyncGenerator<HeldRead, void, undefined> {
   for (;;) {
-    const [least, next] = leastOf(packs);
+    const least = leastOf(packs);
     if (!least) return;
     const seq = least.next;
-    for (const other of packs) if (other !== least && other.next === seq) await other.skip();
+    const others = packs.filter((pack) => pack !== least);
+    for (const other of others) if (other.next === seq) await other.skip();
     const before = entries.takeUntil(seq);
     if (before.length > 0) yield before;
     await entries.fill();
@@ -72,18 +73,17 @@ async function* merged(
       await least.skip();
       continue;
     }
-    const runs = least.takeUntil(Math.min(entries.next, next));
+    const runs = least.takeUntil(Math.min(entries.next, ...others.map(({ next }) => next)));
     if (runs.length > 0) yield runs;
     await least.fill();
   }
 }
 
-/** The one with the lowest seq, and the lowest of the others' that is higher. */
-function leastOf(packs: readonly PackReader[]): [PackReader | undefined, Seq] {
+/** The one with the lowest seq, of those that aren't at their end. */
+function leastOf(packs: readonly PackReader[]): PackReader | undefined {
   let least: PackReader | undefined;
   for (const pack of packs) if (pack.next < (least?.next ?? END)) least = pack;
-  const others = packs.filter((pack) => pack !== least && pack.next !== least?.next);
-  return [least, Math.min(END, ...others.map(({ next }) => next))];
+  return least;
 }
 
 const END = Number.POSITIVE_INFINITY;
@@ -186,7 +186,7 @@ class PackReader {
   readonly #changed: ReadonlySet<string>;
   readonly #source: AsyncGenerator<PackBlock, void, undefined>;
   #ahead: Promise<IteratorResult<PackBlock, void>> | undefined;
-  #block: PackedChanges = NO_CHANGES;
+  #block: PackedChanges | undefined;
   #at = 0;
   /** The last seq of the blocks read; undefined: none was. */
   #read: Seq | undefined;
@@ -201,12 +201,12 @@ class PackReader {
 
   /** The seq of the first record not yet taken; right after `fill`. */
   get next(): Seq {
-    return this.#block.versions[this.#at] ?? END;
+    return this.#block?.versions[this.#at] ?? END;
   }
 
   /** Makes `next` right. */
   async fill(): Promise<void> {
-    while (this.#at === this.#block.versions.length && !this.#isDone) {
+    while (this.next === END && !this.#isDone) {
       const { value } = await (this.#ahead ?? this.#source.next());
       if (value) this.#take(value);
       else this.#end();
@@ -221,6 +221,7 @@ class PackReader {
   /** Those at hand below a seq that haven't changed since. */
   takeUntil(seq: Seq): PackedRun[] {
     const block = this.#block;
+    if (!block) return [];
     const runs: PackedRun[] = [];
     let from = this.#at;
     let at = from;
@@ -243,10 +244,11 @@ class PackReader {
     // Its failure is met by whoever awaits it, if anybody still does.
     this.#ahead.catch(() => {});
     this.#expect(this.#read === undefined ? after <= this.#after : after === this.#read);
-    this.#block = this.#reading(() => readPacked(changes));
-    this.#expect(this.#block.versions.at(-1) === last);
+    const block = this.#reading(() => readPacked(changes));
+    this.#expect(block.versions.at(-1) === last);
+    this.#block = block;
     this.#read = last;
-    this.#at = this.#block.versions.findIndex((version) => version > this.#after);
+    this.#at = block.versions.findIndex((version) => version > this.#after);
   }
 
   #end(): void {
@@ -271,4 +273,4 @@ class PackReader {
   }
 }
 
-const NO_CHANGES: PackedChanges = { bytes: Buffer.alloc(0), versions: [], ends: [] };
+

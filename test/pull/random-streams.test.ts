@@ -25,7 +25,14 @@ const COLLECTIONS = ["todos", "cities"];
 const IDS = ["r1", "r2", "r3", "r4"];
 
 /** Everything small, so that every edge is met often. */
-const settings = { readEntriesMax: 3, ringBytesMax: 8_000, passTimeMaxMs: 20, quietCheckpointMs: 2 };
+const settings = {
+  readEntriesMax: 3,
+  ringBytesMax: 8_000,
+  passTimeMaxMs: 20,
+  quietCheckpointMs: 2,
+  packRecordsMin: 1,
+  packChangedShareMax: 1,
+};
 
 let fixture: Fixture;
 let history: History;
@@ -218,6 +225,7 @@ describe.each([1, 2, 3, 4, 5])("pull: random streams", (run) => {
     });
     await Promise.all([writing, ...followers.map((follower) => follower.run(() => end))]);
     expect(Math.min(...followers.map(({ checkpoints }) => checkpoints))).toBeGreaterThan(0);
+    expect(await fixture.log.packs.countDocuments()).toBeGreaterThan(0);
   });
 });
 

@@ -33,6 +33,9 @@ describe(`subscription: random worlds, TIDEMARK_SEED=${seed}`, () => {
     ["noJoin", /never visible/],
     ["goneFromOne", /≠ source|without base/],
     ["recreationDropsLeavers", /≠ source/],
+    ["noPackExclusion", /≠ source|without base/],
+    ["noPackJoin", /≠ source/],
+    ["noPackHorizon", /≠ source/],
   ];
 
   it.each(faults)("%s: with this rule left out → %s", (fault, breaks) => {

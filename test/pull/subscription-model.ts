@@ -7,6 +7,7 @@ import { collectionOfFeed, type Feed, wholeFeedOf } from "../../src/model/feed.t
 import {
   align,
   checkpointed,
+  feedsBeforeJoin,
   isHeld,
   left,
   moved,
@@ -43,6 +44,18 @@ export interface Faults extends WorldFaults {
   readonly noJoin?: boolean;
   /** What left its feeds counts as gone from all of its collection, though it may be in another. */
   readonly goneFromOne?: boolean;
+  /** Records that changed or left since their feed was packed are sent from the pack all the same. */
+  readonly noPackExclusion?: boolean;
+  /** A pack is used though the client may have records that left the feed before. */
+  readonly noPackJoin?: boolean;
+  /** A pack is used though traces of what left since are gone. */
+  readonly noPackHorizon?: boolean;
+}
+
+/** A feed's records as they were at a seq. */
+interface ModelPack {
+  readonly seq: number;
+  readonly entries: readonly MainEntry[];
 }
 
 const FEEDS = ["todos/a", "todos/b", "todos/c", "cities/a", "cities/b"];
@@ -62,6 +75,7 @@ export class Model {
   readonly #random: Random;
   readonly #faults: Faults;
   readonly #world: World;
+  readonly #packs = new Map<Feed, ModelPack>();
   #granted: Feed[] = [];
   #horizon = 0;
   #wanted: readonly string[] = ["todos", "cities"];
@@ -95,8 +109,14 @@ export class Model {
       this.#connect({
         entries: this.#random.below(3) ? 1 + this.#random.below(4) : Number.POSITIVE_INFINITY,
       });
+    if (this.#random.below(8) === 0) this.#pack(this.#random.of(FEEDS));
     if (this.#random.below(3) === 0) this.#store();
     if (this.#random.below(6) === 0) this.#crash();
+  }
+
+  #pack(feed: Feed): void {
+    const entries = [...this.#world.mains.values()].filter(({ feeds }) => feeds.includes(feed));
+    this.#packs.set(feed, { seq: this.#world.head, entries });
   }
 
   #write(): void {
@@ -197,9 +217,9 @@ export class Model {
 
   #deliver(start: Subscription, budget: { entries: number }): void {
     let now = start;
-    for (const entry of this.#read(rangesToRead(start))) {
+    for (const { entry, isPacked } of this.#readHeld(start)) {
       if (budget.entries-- <= 0) return;
-      if (entry.kind === "main") this.#put(now, entry);
+      if (entry.kind === "main") this.#put(now, entry, isPacked);
       else if (removeDue(now, entry) && (this.#faults.noSuppression || !this.#holdsMain(now, entry)))
         this.#remove(entry);
       now = moved(now, entry.seq);
@@ -211,6 +231,29 @@ export class Model {
     this.#compare(this.#cursor);
   }
 
+  /** Entries in seq order; those of feeds with a pack that can stand for them, up to its seq, from there. */
+  #readHeld(now: Subscription) {
+    const packed = new Map<number, MainEntry>();
+    const starts = new Map(rangesToRead(now).flatMap(({ feeds, after }) => feeds.map((feed) => [feed, after])));
+    for (const [feed, { after, join }] of feedsBeforeJoin(now)) {
+      const pack = this.#packs.get(feed);
+      if (!pack || pack.seq <= after) continue;
+      if (pack.seq > join && !this.#faults.noPackJoin) continue;
+      if (pack.seq < this.#horizon && !this.#faults.noPackHorizon) continue;
+      const later = this.#read([{ feeds: [feed], after: pack.seq }]).map(({ key }) => nameOf(key));
+      const isLater = (entry: MainEntry) => !this.#faults.noPackExclusion && later.includes(nameOf(entry.key));
+      for (const entry of pack.entries)
+        if (entry.seq > after && !isLater(entry)) packed.set(entry.seq, entry);
+      starts.set(feed, pack.seq);
+    }
+    const read = this.#read([...starts].map(([feed, after]) => ({ feeds: [feed], after })));
+    const others = [...packed.values()].filter(({ seq }) => read.every((entry) => entry.seq !== seq));
+    return [
+      ...read.map((entry) => ({ entry, isPacked: false })),
+      ...others.map((entry) => ({ entry, isPacked: true })),
+    ].sort((a, b) => a.entry.seq - b.entry.seq);
+  }
+
   #read(ranges: ReturnType<typeof rangesToRead>) {
     return this.#world
       .entries()
@@ -219,8 +262,8 @@ export class Model {
       );
   }
 
-  #put(now: Subscription, entry: MainEntry): void {
-    const changed = putDue(now, entry);
+  #put(now: Subscription, entry: MainEntry, isPacked: boolean): void {
+    const changed = isPacked ? [] : putDue(now, entry);
     if (!changed) return;
     const name = nameOf(entry.key);
     if (!isHeld(now, entry) || !feedsOf(entry).some((feed) => this.#granted.includes(feed)))
