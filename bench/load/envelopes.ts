@@ -3,9 +3,9 @@
 /** Cuts a byte stream into envelopes, wherever its chunks were cut. */
 export class Envelopes {
   readonly #onMessage: (message: Buffer, flags: number) => void;
-  #rest: Buffer[] = [];
+  /** Of a message that hasn't wholly come. */
+  #rest: Buffer = Buffer.alloc(0);
   #restBytes = 0;
-  #needed = HEAD_BYTES;
 
   /** @param onMessage is given bytes that are valid only during the call. */
   constructor(onMessage: (message: Buffer, flags: number) => void) {
@@ -13,34 +13,50 @@ export class Envelopes {
   }
 
   push(chunk: Buffer): void {
-    if (this.#restBytes > 0) {
-      // Sockets give each chunk memory of its own.
-      this.#rest.push(chunk);
-      this.#restBytes += chunk.length;
-      if (this.#restBytes < this.#needed) return;
-      const all = Buffer.concat(this.#rest);
-      this.#rest = [];
+    let at = 0;
+    while (this.#restBytes > 0 && at < chunk.length) {
+      const needed = this.#needed();
+      const taken = chunk.copy(this.#rest, this.#restBytes, at, at + needed - this.#restBytes);
+      this.#restBytes += taken;
+      at += taken;
+      if (this.#restBytes < needed || this.#restBytes === HEAD_BYTES) this.#makeRoom();
+      if (this.#restBytes < this.#needed()) continue;
+      this.#onMessage(this.#rest.subarray(HEAD_BYTES, this.#restBytes), this.#rest[0] ?? 0);
       this.#restBytes = 0;
-      this.#cut(all);
-    } else this.#cut(chunk);
+    }
+    this.#cut(chunk, at);
   }
 
-  #cut(bytes: Buffer): void {
-    let at = 0;
-    this.#needed = HEAD_BYTES;
+  /** Bytes of the message begun, or of its head as long as that isn't there. */
+  #needed(): number {
+    return this.#restBytes < HEAD_BYTES ? HEAD_BYTES : HEAD_BYTES + this.#rest.readUInt32BE(1);
+  }
+
+  #makeRoom(): void {
+    if (this.#rest.length >= this.#needed()) return;
+    const larger = Buffer.allocUnsafeSlow(2 * this.#needed());
+    this.#rest.copy(larger, 0, 0, this.#restBytes);
+    this.#rest = larger;
+  }
+
+  #cut(bytes: Buffer, from: number): void {
+    let at = from;
     while (bytes.length - at >= HEAD_BYTES) {
-      this.#needed = HEAD_BYTES + bytes.readUInt32BE(at + 1);
-      if (bytes.length - at < this.#needed) break;
-      this.#onMessage(bytes.subarray(at + HEAD_BYTES, at + this.#needed), bytes[at] ?? 0);
-      at += this.#needed;
-      this.#needed = HEAD_BYTES;
+      const end = at + HEAD_BYTES + bytes.readUInt32BE(at + 1);
+      if (bytes.length < end) break;
+      this.#onMessage(bytes.subarray(at + HEAD_BYTES, end), bytes[at] ?? 0);
+      at = end;
     }
     if (at === bytes.length) return;
-    this.#rest = [bytes.subarray(at)];
     this.#restBytes = bytes.length - at;
+    if (this.#rest.length < HEAD_BYTES || this.#rest.length < this.#restBytes)
+      this.#rest = Buffer.allocUnsafeSlow(Math.max(READ_BYTES, this.#restBytes));
+    bytes.copy(this.#rest, 0, at);
+    this.#makeRoom();
   }
 }
 
+const READ_BYTES = 65_536;
 const HEAD_BYTES = 5;
 
 export function enveloped(message: Buffer): Buffer {

@@ -6,6 +6,7 @@ import { connect, type Socket } from "node:net";
 const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "latin1");
 const FRAME_HEAD_BYTES = 9;
 const FRAME_BYTES_MAX = 16_777_215;
+const READ_BYTES = 524_288;
 const WINDOW_MAX = 2 ** 31 - 1;
 const INITIAL_WINDOW = 65_535;
 
@@ -59,19 +60,27 @@ export class H2Client {
         windowUpdate(0, WINDOW_MAX - INITIAL_WINDOW),
       ]),
     );
-    socket.on("data", (chunk: Buffer) => this.#read(chunk));
     socket.on("error", (error) => this.#cut(error.message));
     socket.on("close", () => this.#cut("the connection was closed"));
   }
 
   static async open(url: string, options: H2Options = {}): Promise<H2Client> {
     const { hostname, port } = new URL(url);
-    const socket = connect(Number(port), hostname);
+    let read = (_bytes: Buffer) => {};
+    // Into the same memory again and again: as a client in another language would.
+    const buffer = Buffer.allocUnsafeSlow(READ_BYTES);
+    const callback = (bytes: number) => {
+      read(buffer.subarray(0, bytes));
+      return true;
+    };
+    const socket = connect({ port: Number(port), host: hostname, onread: { buffer, callback } });
     await new Promise<void>((resolve, reject) => {
       socket.once("connect", resolve);
       socket.once("error", reject);
     });
-    return new H2Client(socket, options);
+    const client = new H2Client(socket, options);
+    read = (bytes) => client.#read(bytes);
+    return client;
   }
 
   /** POSTs a body that fits one frame. */
@@ -127,7 +136,7 @@ export class H2Client {
       );
       at = end;
     }
-    this.#rest = at < buffer.length ? buffer.subarray(at) : EMPTY;
+    this.#rest = at < buffer.length ? Buffer.from(buffer.subarray(at)) : EMPTY;
   }
 
   #take({ type, flags, id }: { type: number; flags: number; id: number }, payload: Buffer): void {

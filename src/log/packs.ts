@@ -89,11 +89,7 @@ export async function claimPack(log: Log, feed: Feed, nowMs: number): Promise<Pa
   const isFree = { _id: feed, $or: [{ making: null }, { "making.until": { $lt: new Date(nowMs) } }] };
   const making = { by: id, until: new Date(nowMs + CLAIM_MS) };
   try {
-    await log.packs.updateOne(
-      isFree,
-      { $set: { making }, $setOnInsert: { made: null } },
-      { upsert: true },
-    );
+    await log.packs.updateOne(isFree, { $set: { making }, $setOnInsert: { made: null } }, { upsert: true });
     return { feed, id };
   } catch (error) {
     if (classOf(error) === "duplicate-key") return undefined;
@@ -141,10 +137,7 @@ export async function abandonPack(log: Log, { feed, id }: PackClaim): Promise<vo
 
 /** Makes a pack unreadable for all snapshots from now on. */
 export async function dropPack(log: Log, { feed, id }: Pick<Pack, "feed" | "id">): Promise<void> {
-  const { modifiedCount } = await log.packs.updateOne(
-    { _id: feed, "made.id": id },
-    { $set: { made: null } },
-  );
+  const { modifiedCount } = await log.packs.updateOne({ _id: feed, "made.id": id }, { $set: { made: null } });
   if (modifiedCount === 0) return;
   await log.packBlocks.deleteMany({ ...inFeed(feed), "_id.p": id });
   await log.packs.deleteOne({ _id: feed, making: null, made: null });

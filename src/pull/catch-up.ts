@@ -13,7 +13,7 @@ import { changeKey, type Due, encodeDue } from "./due.ts";
 import type { Hub } from "./hub.ts";
 import { type Moves, waitForRead } from "./moves.ts";
 import type { PackMaker } from "./pack-maker.ts";
-import type { PackedDue, Pass, PassPhase } from "./pass.ts";
+import type { Pass, PassPhase } from "./pass.ts";
 import { settledClock } from "./step.ts";
 
 export interface CatchUp {
@@ -79,73 +79,81 @@ function packsFor({ client, packs, request }: CatchUp): PackMaker | undefined {
 function* deliverRead(catchUp: CatchUp, phase: PassPhase): Moves<"cut" | "spent" | undefined> {
   const { pass, client, budget, request } = catchUp;
   const { position } = client.subscription;
-  const cutter = new BatchCutter(request.batchBytesMax, position);
-  let last: Seq | undefined;
-  const flush = function* (): Moves<void> {
-    yield* sendOf(catchUp, cutter.flush());
-    if (last !== undefined) client.delivered(last, phase);
+  const sending: Sending = {
+    phase,
+    cutter: new BatchCutter(request.batchBytesMax, position),
+    last: undefined,
   };
   for (let due = pass.take(); due; due = pass.take()) {
     if (due.kind === "packed") {
-      const { run } = due;
-      if (canGoWhole(run, catchUp)) {
-        yield* flush();
-        yield* sendOf(catchUp, [run.of.frame]);
-        last = lastVersionOf(run);
-        client.delivered(last, phase);
-        if (pass.isOver) pass.close();
-        continue;
-      }
-      for (const { change, version } of packedChanges(due, catchUp)) {
-        if (!budget.admits(change.bytes.length)) {
-          yield* flush();
-          return "spent";
-        }
-        const sent = yield* sendOf(catchUp, cutter.add(change, version));
-        last = version;
-        if (pass.isOver && sent > 0) {
-          pass.close();
-          break;
-        }
-      }
+      if (!(yield* deliverRun(catchUp, due.run, sending))) return "spent";
       continue;
     }
     let change = encodeDue(due, catchUp);
     if (change.kind === "too-large") {
-      yield* flush();
+      yield* flush(catchUp, sending);
       yield* leaveOut(catchUp, due);
       change = removeInstead(due);
     }
     if (!budget.admits(bytesOf(change))) {
-      yield* flush();
+      yield* flush(catchUp, sending);
       // Progress with feeds taken away is nowhere but in the token.
       if (phase === "leaving") yield* reopen(catchUp, []);
       return "spent";
     }
-    const frames = cutter.add(change, phase === "held" ? due.entry.seq : position);
-    last = due.entry.seq;
+    const frames = sending.cutter.add(change, phase === "held" ? due.entry.seq : position);
+    sending.last = due.entry.seq;
     // Nearly always there are none yet.
     if (frames === NO_FRAMES) continue;
     const sent = yield* sendOf(catchUp, frames);
     if (pass.isOver && sent > 0) pass.close();
   }
-  yield* flush();
+  yield* flush(catchUp, sending);
   if (!pass.isDropped) client.delivered(pass.upTo, phase);
   return pass.isDropped ? "cut" : undefined;
+}
+
+/** What is on its way of the entries read last. */
+interface Sending {
+  readonly phase: PassPhase;
+  readonly cutter: BatchCutter;
+  /** The seq of the last change taken; undefined: there was none. */
+  last: Seq | undefined;
+}
+
+function* flush(catchUp: CatchUp, { phase, cutter, last }: Sending): Moves<void> {
+  yield* sendOf(catchUp, cutter.flush());
+  if (last !== undefined) catchUp.client.delivered(last, phase);
+}
+
+/** Sends a run to its end, also when the pass' time is over: it is no more than a batch. False: the budget is spent. */
+function* deliverRun(catchUp: CatchUp, run: PackedRun, sending: Sending): Moves<boolean> {
+  const { pass, budget, request } = catchUp;
+  if (canGoWhole(run, catchUp)) {
+    yield* flush(catchUp, sending);
+    yield* sendOf(catchUp, [run.of.frame]);
+    sending.last = lastVersionOf(run);
+  } else {
+    // In as large pieces as a batch holds; a budget admits change by change.
+    for (const piece of piecesOf(run, budget.isLimited ? 1 : request.batchBytesMax)) {
+      const bytes = bytesOfRun(piece);
+      if (!budget.admits(bytes.length)) {
+        yield* flush(catchUp, sending);
+        return false;
+      }
+      const version = lastVersionOf(piece);
+      yield* sendOf(catchUp, sending.cutter.add({ kind: "inline", bytes }, version));
+      sending.last = version;
+    }
+  }
+  if (pass.isOver) pass.close();
+  return true;
 }
 
 /** What was packed together goes out as it is stored, if nothing is missing and it is no more than a batch. */
 function canGoWhole(run: PackedRun, { request, budget }: CatchUp): boolean {
   const { length } = bytesOfRun(run);
   return isWhole(run) && length <= request.batchBytesMax && !budget.isLimited && budget.admits(length);
-}
-
-/** In as large pieces as a batch holds; a budget admits change by change. */
-function* packedChanges({ run }: PackedDue, { request, budget }: CatchUp) {
-  for (const piece of piecesOf(run, budget.isLimited ? 1 : request.batchBytesMax)) {
-    const change = { kind: "inline", bytes: bytesOfRun(piece) } as const;
-    yield { change, version: lastVersionOf(piece) };
-  }
 }
 
 /** @returns how many there were. @throws PassOutdated before the first that may not be sent. */

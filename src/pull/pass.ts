@@ -152,11 +152,7 @@ export class Pass {
     if (!this.#isReading) this.close();
   }
 
-  async #fillFrom(
-    reader: PassReader,
-    phase: PassPhase,
-    subscription: Subscription,
-  ): Promise<boolean> {
+  async #fillFrom(reader: PassReader, phase: PassPhase, subscription: Subscription): Promise<boolean> {
     const { value: read, done } = await (this.#ahead ?? reader.next());
     if (done) return false;
     this.#readAhead(reader);

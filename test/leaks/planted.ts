@@ -35,6 +35,14 @@ export const PLANTED: readonly PlantedLeak[] = [
     told: PULL,
   },
   {
+    name: "packs: records that changed or left since are sent all the same",
+    file: "pull/pack-reading.ts",
+    from: "const changed = await snapshot.changedIds(feed, pack.seq, Math.min(max, CHANGED_MAX));",
+    to: "const changed = new Set<string>();",
+    told: PULL,
+    isQuick: true,
+  },
+  {
     name: "live: grants taken away don't end the reading of steps",
     file: "pull/live.ts",
     from: "const portions = this.#isStillGranted(step) ? this.#portionsOf(step) : undefined;",

@@ -141,6 +141,8 @@ async function startServer(root: string, env: Record<string, string>, log: strin
       ...process.env,
       HOST: "127.0.0.1",
       PORT: "0",
+      // So that first syncs of these few records come from packs, too.
+      PACK_RECORDS_MIN: "1",
       LOG_LEVEL: "debug",
       DRAIN_SECONDS: "1",
       NODE_ENV: "test",

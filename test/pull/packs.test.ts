@@ -13,8 +13,8 @@ import {
   writePackBlock,
 } from "../../src/log/packs.ts";
 import { silentLogger } from "../../src/model/logger.ts";
-import type { Pull } from "../../src/pull/pull.ts";
 import { PackMaker } from "../../src/pull/pack-maker.ts";
+import type { Pull } from "../../src/pull/pull.ts";
 import { Device, hex } from "./device.ts";
 import { FakeClock } from "./fake-clock.ts";
 import { catchUp, type Fixture, followAll, framesOfPull, openFixture, principal } from "./fixture.ts";
@@ -165,6 +165,17 @@ describe("pull: packs", () => {
     }
   });
 
+  it("the pass' time is over in the middle of a block, batches of one record → the next pass goes on", async () => {
+    await fixture.write(Array.from({ length: 1_500 }, (_, n) => put(`r${n}`)));
+    await pack();
+    ana.connect(pull, { ...catchUp, batchBytesMax: 1 });
+    for (let frames = 0; frames < 700; frames++) await ana.next();
+    clock.advance(6_000);
+    while (await ana.next());
+    expectAll(ana);
+    expect(ana.client.records.size).toBe(1_500);
+  });
+
   it("a byte budget → ends between two packed records", async () => {
     await writeFive();
     await pack();
@@ -189,7 +200,9 @@ describe("pull: packs", () => {
     await ana.catchUp(pull);
     await pack();
     await fixture.write(IDS.map((id) => put(id, { title: "TITLE!", votes: 1 })));
-    await ana.connect(pull, catchUp).sees("opened 5/5 +5", ...IDS.map((id, n) => `delta todos/${id}@${n + 6} 8`), "batch 10");
+    await ana
+      .connect(pull, catchUp)
+      .sees("opened 5/5 +5", ...IDS.map((id, n) => `delta todos/${id}@${n + 6} 8`), "batch 10");
   });
 });
 
@@ -229,7 +242,10 @@ describe("pull: packs that can't be used", () => {
     await pack();
     const todos = { name: "todos", generation: 2, fingerprint: "2", oldestReadable: 2, load: undefined };
     fixture.world.generation = 2;
-    await fixture.write(IDS.map((id) => put(id, { votes: 1 })), { state: { collections: [todos] } });
+    await fixture.write(
+      IDS.map((id) => put(id, { votes: 1 })),
+      { state: { collections: [todos] } },
+    );
     await expectUnused();
   });
 

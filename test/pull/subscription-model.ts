@@ -234,14 +234,17 @@ export class Model {
   /** Entries in seq order; those of feeds with a pack that can stand for them, up to its seq, from there. */
   #readHeld(now: Subscription) {
     const packed = new Map<number, MainEntry>();
-    const starts = new Map(rangesToRead(now).flatMap(({ feeds, after }) => feeds.map((feed) => [feed, after])));
+    const starts = new Map(
+      rangesToRead(now).flatMap(({ feeds, after }) => feeds.map((feed) => [feed, after])),
+    );
     for (const [feed, { after, join }] of feedsBeforeJoin(now)) {
       const pack = this.#packs.get(feed);
       if (!pack || pack.seq <= after) continue;
       if (pack.seq > join && !this.#faults.noPackJoin) continue;
       if (pack.seq < this.#horizon && !this.#faults.noPackHorizon) continue;
       const later = this.#read([{ feeds: [feed], after: pack.seq }]).map(({ key }) => nameOf(key));
-      const isLater = (entry: MainEntry) => !this.#faults.noPackExclusion && later.includes(nameOf(entry.key));
+      const isLater = (entry: MainEntry) =>
+        !this.#faults.noPackExclusion && later.includes(nameOf(entry.key));
       for (const entry of pack.entries)
         if (entry.seq > after && !isLater(entry)) packed.set(entry.seq, entry);
       starts.set(feed, pack.seq);
