@@ -14,12 +14,13 @@ import { live } from "./rows/live.ts";
 import { load } from "./rows/load.ts";
 import { memory } from "./rows/memory.ts";
 import { push } from "./rows/push.ts";
+import { pushCpu } from "./rows/push-cpu.ts";
 import { pushOverGrpc } from "./rows/push-grpc.ts";
 import { stalled } from "./rows/stalled.ts";
 import { tail } from "./rows/tail.ts";
 import { markdownTable } from "./table.ts";
 
-const ROWS: readonly Row[] = [load, catchUp, fanOut, live, memory, stalled, tail, push, pushOverGrpc, access];
+const ROWS: readonly Row[] = [load, catchUp, fanOut, live, memory, stalled, tail, push, pushOverGrpc, pushCpu, access];
 const PICTURE = join(import.meta.dirname, "bench.svg");
 const README = join(import.meta.dirname, "README.md");
 const MARKS = /(<!-- table -->\n)[\s\S]*(<!-- \/table -->)/;
