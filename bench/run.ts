@@ -20,7 +20,19 @@ import { stalled } from "./rows/stalled.ts";
 import { tail } from "./rows/tail.ts";
 import { markdownTable } from "./table.ts";
 
-const ROWS: readonly Row[] = [load, catchUp, fanOut, live, memory, stalled, tail, push, pushOverGrpc, pushCpu, access];
+const ROWS: readonly Row[] = [
+  load,
+  catchUp,
+  fanOut,
+  live,
+  memory,
+  stalled,
+  tail,
+  push,
+  pushOverGrpc,
+  pushCpu,
+  access,
+];
 const PICTURE = join(import.meta.dirname, "bench.svg");
 const README = join(import.meta.dirname, "README.md");
 const MARKS = /(<!-- table -->\n)[\s\S]*(<!-- \/table -->)/;

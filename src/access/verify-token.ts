@@ -48,17 +48,48 @@ export function createTokenVerifier(rules: TokenRules): VerifyToken {
     ...(tokenAgeSecondsMax === 0 ? {} : { maxTokenAge: tokenAgeSecondsMax }),
   };
   const keyOf = keyFinder(rules);
+  const known = new KnownTokens();
   return async (token) => {
     if (options.algorithms.length === 0) throw tokenError("unknown_key", NO_KEYS);
+    const verified = known.find(token, clock.nowMs());
+    if (verified) return verified;
     const checks = { ...options, currentDate: new Date(clock.nowMs()) };
     try {
-      const { payload: claims } = await jwtVerify(token, keyOf(token), checks);
-      return { claims, expiresAtMs: endOf(claims, tokenToleranceSeconds, tokenAgeSecondsMax) };
+      const { payload: claims, protectedHeader } = await jwtVerify(token, keyOf(token), checks);
+      const verified = { claims, expiresAtMs: endOf(claims, tokenToleranceSeconds, tokenAgeSecondsMax) };
+      if (protectedHeader.alg === SECRET_ALGORITHM) known.add(token, verified, checks.currentDate.getTime());
+      return verified;
     } catch (error) {
       throw refusalOf(error);
     }
   };
 }
+
+/**
+ * Tokens of the secret that were found good: a device sends the same one with every call, and checking it takes longer than
+ * the rest of a small call. The secret never changes while the server runs; those of key sources are checked each time,
+ * for a key may be withdrawn.
+ */
+class KnownTokens {
+  readonly #tokens = new Map<string, { readonly verified: VerifiedToken; readonly sinceMs: number }>();
+
+  /** What time can change is asked each time, also of a clock that was set back. */
+  find(token: string, nowMs: number): VerifiedToken | undefined {
+    const known = this.#tokens.get(token);
+    if (!known || nowMs < known.sinceMs) return undefined;
+    const { verified } = known;
+    if (nowMs < (verified.expiresAtMs ?? Number.POSITIVE_INFINITY)) return verified;
+    this.#tokens.delete(token);
+    return undefined;
+  }
+
+  add(token: string, verified: VerifiedToken, nowMs: number): void {
+    if (this.#tokens.size >= KNOWN_MAX) this.#tokens.clear();
+    this.#tokens.set(token, { verified, sinceMs: nowMs });
+  }
+}
+
+const KNOWN_MAX = 10_000;
 
 const NO_KEYS = "this server takes no tokens; in dev mode send: Bearer dev-<principal>";
 

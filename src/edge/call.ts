@@ -29,6 +29,8 @@ export interface Call {
   /** As it names itself; undefined: it doesn't, or not in a form that can be read. */
   readonly client: ClientIdentity | undefined;
   readonly startedAtMs: number;
+  /** The gate has let it in. */
+  isAdmitted: boolean;
   /** Its handler has been called: of a single message this means that it could be read. */
   isRead: boolean;
   /** Undefined where no token is asked for. */
@@ -66,6 +68,7 @@ export function createCall(path: string, request: HttpRequest, options: CallOpti
     address: callerAddress(socket.remoteAddress ?? "", forwardedFor, trustedProxies),
     client: clientIn(textOf(headers["tidemark-client"])),
     startedAtMs: clock.nowMs(),
+    isAdmitted: false,
     isRead: false,
     principal: undefined,
     outcome: undefined,

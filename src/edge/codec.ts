@@ -2,14 +2,14 @@
 // doesn't say, and how ready-made frames go out.
 import { create, fromBinary } from "@bufbuild/protobuf";
 import { WireType } from "@bufbuild/protobuf/wire";
-import type { HandlerContext } from "@connectrpc/connect";
 import { type PullChangesResponse, PullChangesResponseSchema } from "#gen/tidemark/v1/pull_changes_pb.js";
 import { RecordForm } from "#gen/tidemark/v1/record_pb.js";
 import { invariant } from "../model/invariant.ts";
+import type { CallContext } from "./plain-calls.ts";
 
 export type Codec = "PROTO" | "JSON";
 
-export function codecOf(context: Pick<HandlerContext, "requestMethod" | "requestHeader" | "url">): Codec {
+export function codecOf(context: Pick<CallContext, "requestMethod" | "requestHeader" | "url">): Codec {
   if (context.requestMethod === "GET") {
     return new URL(context.url).searchParams.get("encoding") === "json" ? "JSON" : "PROTO";
   }

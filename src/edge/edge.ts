@@ -17,7 +17,7 @@ import { createListener, type HttpRequest, type HttpResponse, type ListenerLimit
 import { settleBytes } from "./metering.ts";
 import { createPages } from "./pages.ts";
 import { type Exchange, refuse } from "./refuse.ts";
-import { createRouter, type EdgeParts, REQUEST_BYTES_MAX } from "./router.ts";
+import { createPlainRoad, createRouter, type EdgeParts, REQUEST_BYTES_MAX } from "./router.ts";
 import { createRpc, type Rpc } from "./rpc.ts";
 import { setSecurityHeaders } from "./security-headers.ts";
 import { createServing } from "./serving.ts";
@@ -78,16 +78,17 @@ export function createEdge(options: EdgeOptions): Edge {
     open(parts) {
       const facts = { ...options, oldestClients: clientVersions.oldest, requestBytesMax: REQUEST_BYTES_MAX };
       const { signal: shutdownSignal } = shutdown;
-      const router = createRouter({
+      const shared = {
         ...parts,
         facts,
         serving,
         clientVersions,
         shutdownSignal,
         retryAfterMs: RETRY_AFTER_MS,
-      });
+      };
+      const roads = { router: createRouter(shared), plainRoad: createPlainRoad(shared) };
       const { requestTimeoutMs } = limits;
-      opened = { parts, rpc: createRpc({ router, clock, shutdownSignal, requestTimeoutMs }) };
+      opened = { parts, rpc: createRpc({ ...roads, clock, shutdownSignal, requestTimeoutMs }) };
       if (serving.state === "STARTING") serving.become("SERVING");
     },
     close(graceMs) {

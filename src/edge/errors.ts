@@ -4,6 +4,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { type ErrorReason, SyncError, type SyncErrorDetails } from "../model/sync-error.ts";
+import { withoutStack } from "../model/without-stack.ts";
 import { classOf } from "../mongo/error-class.ts";
 import { denialOf } from "./audit.ts";
 import type { Call } from "./call.ts";
@@ -69,7 +70,8 @@ export function toConnectError(error: unknown, call: Call): ConnectError {
 }
 
 export function connectErrorOf(error: SyncError): ConnectError {
-  return decorate(new ConnectError(error.message, codeOfReason[error.reason]), error.reason, error.details);
+  const told = withoutStack(() => new ConnectError(error.message, codeOfReason[error.reason]));
+  return decorate(told, error.reason, error.details);
 }
 
 /** How Connect refuses a request by its size. */

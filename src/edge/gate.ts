@@ -1,12 +1,13 @@
 // What every call passes: before its body is read, whether the server serves, who is calling and whether they may;
 // afterwards, that every error leaves with its reason and the call knows how it ended.
-import { Code, ConnectError, type HandlerContext, type Interceptor } from "@connectrpc/connect";
+import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import type { Authenticate } from "../access/authenticate.ts";
 import type { ClientVersions } from "../access/client-versions.ts";
 import type { Limiter } from "../access/limits/limiter.ts";
 import { SyncError } from "../model/sync-error.ts";
 import { type Call, callOf } from "./call.ts";
 import { toConnectError, withReason } from "./errors.ts";
+import type { CallContext } from "./plain-calls.ts";
 import type { Serving } from "./serving.ts";
 
 /** On answers to GET: neither a browser's disk nor a shared cache keeps what one caller may see. */
@@ -25,9 +26,10 @@ export interface GateOptions {
 /** Connect's request gate: what it throws ends the call unread. */
 export function createGate(options: GateOptions) {
   const { serving, guarded, limiter, retryAfterMs } = options;
-  return async (context: HandlerContext): Promise<void> => {
+  return async (context: CallContext): Promise<void> => {
     const call = callOf(context);
     nameFaultsOnTheirWay(context, call);
+    if (call.isAdmitted) return;
     const isGuarded = guarded.has(context.service.typeName);
     if (isGuarded && context.requestMethod === "GET")
       context.responseHeader.set(CACHE_CONTROL, "private, no-store");
@@ -50,7 +52,7 @@ interface AdmitOptions extends GateOptions {
 }
 
 /** An address over its limit is told that and nothing else: whether the token was right stays open. */
-async function admit(context: HandlerContext, call: Call, options: AdmitOptions): Promise<void> {
+async function admit(context: CallContext, call: Call, options: AdmitOptions): Promise<void> {
   const { authenticate, clientVersions, limiter, arrival } = options;
   const { requestHeader, method } = context;
   try {
@@ -128,7 +130,7 @@ export function failureOf(error: unknown, call: Call): ConnectError {
  * In every protocol it aborts the call's signal with the error right before writing it down, and an abort listener
  * runs at once.
  */
-function nameFaultsOnTheirWay({ signal }: HandlerContext, call: Call): void {
+function nameFaultsOnTheirWay({ signal }: Pick<CallContext, "signal">, call: Call): void {
   const onAbort = () => {
     if (!(signal.reason instanceof ConnectError)) return;
     const failure = call.isRead ? signal.reason : asClientFault(signal.reason);

@@ -1,4 +1,5 @@
 // All services behind one gate: which they are, who may call them, how large messages may be and what is compressed.
+import type { DescMethod } from "@bufbuild/protobuf";
 import { type ConnectRouter, createConnectRouter } from "@connectrpc/connect";
 import { compressionGzip } from "@connectrpc/connect-node";
 import { Health } from "#gen/grpc/health/v1/health_pb.js";
@@ -18,7 +19,7 @@ import { createReceiptService } from "./receipt-service.ts";
 import { addReflection } from "./reflection.ts";
 import { createServerService, type ServerFacts } from "./server-service.ts";
 import type { Serving } from "./serving.ts";
-import { createSyncService } from "./sync-service.ts";
+import { createPush, createSyncService } from "./sync-service.ts";
 
 /** What the edge serves. The caller owns and closes them, after the edge. */
 export interface EdgeParts {
@@ -44,15 +45,34 @@ export const REQUEST_BYTES_MAX = 4 * 1024 * 1024;
 /** A bound on mistakes: receipts of 1,000 conflicts carry 1,000 records. */
 const RESPONSE_BYTES_MAX = 64 * 1024 * 1024;
 
+/** Services that ask for a principal. */
+const GUARDED: ReadonlySet<string> = new Set([SyncService.typeName, ReceiptService.typeName]);
+
+/** Those methods whose plain calls don't need Connect, and what they pass. */
+export function createPlainRoad(options: RouterOptions) {
+  const { pushMutations } = SyncService.method;
+  const push = { method: pushMutations, handle: createPush(options) };
+  return {
+    gate: createGate({ ...options, guarded: GUARDED }),
+    readMaxBytes: REQUEST_BYTES_MAX,
+    methods: new Map([[pathOf(pushMutations), push]]),
+  };
+}
+
+export type PlainRoad = ReturnType<typeof createPlainRoad>;
+
+function pathOf({ parent, name }: DescMethod): string {
+  return `/${parent.typeName}/${name}`;
+}
+
 export function createRouter(options: RouterOptions): ConnectRouter {
   const { schema, serving } = options;
-  const guarded = new Set([SyncService.typeName, ReceiptService.typeName]);
   const router = createConnectRouter({
     acceptCompression: [compressionGzip],
     readMaxBytes: REQUEST_BYTES_MAX,
     writeMaxBytes: RESPONSE_BYTES_MAX,
     interceptors: [translateErrors],
-    requestGate: createGate({ ...options, guarded }),
+    requestGate: createGate({ ...options, guarded: GUARDED }),
     shutdownSignal: options.shutdownSignal,
   });
   const sync = createSyncService(options);

@@ -12,7 +12,9 @@ import { contextValuesOf } from "./call.ts";
 import { connectErrorOf } from "./errors.ts";
 import type { HttpRequest, HttpResponse } from "./listener.ts";
 import { meterReceived } from "./metering.ts";
+import { createPlainCalls } from "./plain-calls.ts";
 import { type Exchange, refuse } from "./refuse.ts";
+import type { PlainRoad } from "./router.ts";
 import { sendText } from "./send.ts";
 import { createStreams } from "./wire/streams.ts";
 
@@ -26,6 +28,7 @@ export interface Rpc {
 
 export interface RpcOptions {
   readonly router: ConnectRouter;
+  readonly plainRoad: PlainRoad;
   readonly clock: Clock;
   /** Aborts the streams still open, with the error they end with. */
   readonly shutdownSignal: AbortSignal;
@@ -33,8 +36,10 @@ export interface RpcOptions {
   readonly requestTimeoutMs: number;
 }
 
-export function createRpc({ router, clock, requestTimeoutMs, shutdownSignal }: RpcOptions): Rpc {
+export function createRpc(options: RpcOptions): Rpc {
+  const { router, plainRoad, clock, requestTimeoutMs, shutdownSignal } = options;
   const streams = createStreams({ clock, shutdownSignal });
+  const plainCalls = createPlainCalls({ ...plainRoad, clock, shutdownSignal });
   const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
   return { handles: (path) => handlers.has(path), handle };
 
@@ -51,28 +56,40 @@ export function createRpc({ router, clock, requestTimeoutMs, shutdownSignal }: R
       return;
     }
     dropEndlessDeadline(request);
-    // The adapter waits for a drain that never comes once the client is gone, and its handler would wait with it.
-    response.once("close", () => response.emit("drain"));
     const hasOneMessage = request.method !== "GET" && handler.method.methodKind !== "bidi_streaming";
     if (hasOneMessage) void cutSlowRequest(request, response);
     try {
-      const respond: UniversalHandlerFn = handler;
-      const answer = await respond(universalRequest(exchange));
-      if (call.streamAnswer) {
-        // The handler has ended; the call has not.
-        call.outcome = undefined;
-        return await streams.go(call.streamAnswer, answer, response);
-      }
-      if (answer.status >= 400) response.setHeader("cache-control", "no-store");
-      if (answer.body !== undefined || answer.status < 400)
-        await universalResponseToNodeResponse(answer, response);
-      else explain(answer, handler, response);
-      call.outcome ??= answer.status < 400 ? undefined : Code.Unimplemented;
+      const plain = plainRoad.methods.get(call.procedure);
+      if (!plain || !plainCalls.takes(request)) return await connect(exchange, handler);
+      await plainCalls.handle(exchange, plain, (read) => connect(exchange, handler, read));
     } catch (error) {
       // The client went away while it was being answered; the call's line says so.
       call.logger.debug({ err: error }, "response not delivered");
       response.destroy();
     }
+  }
+
+  /** @param read what the plain way has read of the body, before it left the call to Connect. */
+  async function connect(
+    exchange: Exchange,
+    handler: UniversalHandler,
+    read?: readonly Uint8Array[],
+  ): Promise<void> {
+    const { call, response } = exchange;
+    // The adapter waits for a drain that never comes once the client is gone, and its handler would wait with it.
+    response.once("close", () => response.emit("drain"));
+    const respond: UniversalHandlerFn = handler;
+    const answer = await respond(universalRequest(exchange, read));
+    if (call.streamAnswer) {
+      // The handler has ended; the call has not.
+      call.outcome = undefined;
+      return await streams.go(call.streamAnswer, answer, response);
+    }
+    if (answer.status >= 400) response.setHeader("cache-control", "no-store");
+    if (answer.body !== undefined || answer.status < 400)
+      await universalResponseToNodeResponse(answer, response);
+    else explain(answer, handler, response);
+    call.outcome ??= answer.status < 400 ? undefined : Code.Unimplemented;
   }
 
   async function cutSlowRequest(request: HttpRequest, response: HttpResponse): Promise<void> {
@@ -87,10 +104,19 @@ export function createRpc({ router, clock, requestTimeoutMs, shutdownSignal }: R
   }
 }
 
-function universalRequest({ request, response, call }: Exchange) {
+function universalRequest({ request, response, call }: Exchange, read?: readonly Uint8Array[]) {
   const universal = universalRequestFromNodeRequest(request, response, undefined, contextValuesOf(call));
   // It is no message read by somebody before, which the type allows for.
-  return { ...universal, body: meterReceived(universal.body as AsyncIterable<Uint8Array>, call) };
+  const body = meterReceived(universal.body as AsyncIterable<Uint8Array>, call);
+  return { ...universal, body: read ? whole(read, request.readableEnded ? [] : body) : body };
+}
+
+async function* whole(
+  read: readonly Uint8Array[],
+  rest: AsyncIterable<Uint8Array> | readonly Uint8Array[],
+): AsyncGenerator<Uint8Array> {
+  yield* read;
+  yield* rest;
 }
 
 /** Connect refuses what it can't negotiate without a word. As JSON it would pass for an error of a call. */

@@ -8,7 +8,9 @@ import {
   type PullChangesResponse,
 } from "#gen/tidemark/v1/pull_changes_pb.js";
 import {
+  type PushMutationsRequest,
   PushMutationsRequestSchema,
+  type PushMutationsResponse,
   PushMutationsResponseSchema,
 } from "#gen/tidemark/v1/push_mutations_pb.js";
 import type { SyncService } from "#gen/tidemark/v1/sync_service_pb.js";
@@ -23,6 +25,7 @@ import { auditReceipts, frameAuditor } from "./denials.ts";
 import { CACHE_CONTROL, failureOf } from "./gate.ts";
 import { meterSent } from "./metering.ts";
 import { mutationsFrom } from "./mutations.ts";
+import type { CallContext } from "./plain-calls.ts";
 import { cursorMessage, listRequestFrom, pullRequestFrom } from "./pull-requests.ts";
 import { receiptMessage } from "./receipts.ts";
 import { validate } from "./validate.ts";
@@ -62,23 +65,7 @@ export function createSyncService({
       };
     },
 
-    async pushMutations(request, context) {
-      validate(PushMutationsRequestSchema, request);
-      const mutations = mutationsFrom(request.mutations);
-      const recordForm = recordFormOf(request.recordForm, codecOf(context));
-      const { atomic } = request;
-      await limiter.countMutations(callOf(context), mutations.length);
-      const done = await push.pushMutations(
-        principalOf(context),
-        { mutations, atomic, recordForm },
-        context.signal,
-      );
-      auditReceipts(callOf(context), mutations, done.receipts);
-      return create(PushMutationsResponseSchema, {
-        receipts: done.receipts.map(receiptMessage),
-        commitClock: done.commitClock,
-      });
-    },
+    pushMutations: createPush({ push, limiter }),
   };
 
   /** Leaves the frames to the writer of streams. */
@@ -110,6 +97,28 @@ export function createSyncService({
     const isPublic = (name: string) => schema.collections.get(name)?.isPublic === true;
     return principal.id === "" && collections.length > 0 && collections.every(isPublic);
   }
+}
+
+/** As of SyncService; for calls of either way. */
+export function createPush({ push, limiter }: Pick<SyncParts, "push" | "limiter">) {
+  return async (request: PushMutationsRequest, context: CallContext): Promise<PushMutationsResponse> => {
+    validate(PushMutationsRequestSchema, request);
+    const call = callOf(context);
+    const mutations = mutationsFrom(request.mutations);
+    const recordForm = recordFormOf(request.recordForm, codecOf(context));
+    const { atomic } = request;
+    await limiter.countMutations(call, mutations.length);
+    const done = await push.pushMutations(
+      principalOf(context),
+      { mutations, atomic, recordForm },
+      context.signal,
+    );
+    auditReceipts(call, mutations, done.receipts);
+    return create(PushMutationsResponseSchema, {
+      receipts: done.receipts.map(receiptMessage),
+      commitClock: done.commitClock,
+    });
+  };
 }
 
 /** The answer of a handler that leaves its messages to the writer. */

@@ -260,6 +260,7 @@ function routes(): ConnectRouter {
 async function serve({ useTls, serverCreds, clientTlsCert }: Compat): Promise<number> {
   const rpc = createRpc({
     router: routes(),
+    plainRoad: { gate: async () => {}, readMaxBytes: 4 << 20, methods: new Map() },
     clock: realClock,
     shutdownSignal: new AbortController().signal,
     requestTimeoutMs: 60_000,
