@@ -9,6 +9,7 @@ import { picture } from "./picture.ts";
 import type { Measured, Row } from "./row.ts";
 import { access } from "./rows/access.ts";
 import { catchUp } from "./rows/catch-up.ts";
+import { endToEnd } from "./rows/end-to-end.ts";
 import { fanOut } from "./rows/fan-out.ts";
 import { live } from "./rows/live.ts";
 import { load } from "./rows/load.ts";
@@ -31,6 +32,7 @@ const ROWS: readonly Row[] = [
   push,
   pushOverGrpc,
   pushCpu,
+  endToEnd,
   access,
 ];
 const PICTURE = join(import.meta.dirname, "bench.svg");

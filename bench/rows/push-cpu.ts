@@ -34,7 +34,11 @@ export const pushCpu: Row = {
       { url: server.url, pid: server.pid, samples: [] as number[] },
       { url: `http://127.0.0.1:${port}`, pid: reference.pid ?? 0, samples: [] as number[] },
     ] as const;
-    const headers = { "content-type": "application/grpc+proto", te: "trailers", authorization: await bearer() };
+    const headers = {
+      "content-type": "application/grpc+proto",
+      te: "trailers",
+      authorization: await bearer(),
+    };
     for (const { url } of roads) await call(url, headers);
     for (let round = 0; round < ROUNDS; round++) {
       for (const { url, pid, samples } of roads) {
@@ -69,7 +73,9 @@ function refusedPush(): Buffer {
   const [edit] = new Device(0).edits(1);
   if (!edit) throw new Error("a device has edits");
   const mutations = [{ ...wireMutationOf(edit), mutationId: "not-a-uuid" }];
-  return enveloped(Buffer.from(toBinary(PushMutationsRequestSchema, create(PushMutationsRequestSchema, { mutations }))));
+  return enveloped(
+    Buffer.from(toBinary(PushMutationsRequestSchema, create(PushMutationsRequestSchema, { mutations }))),
+  );
 }
 
 /** All calls, as many at once as a few devices make, on one connection. */

@@ -270,3 +270,17 @@ test("access: claims named like members of every object → nothing granted by t
   const who = await ask(await signedBySecret(claimsAt(clock.nowMs())));
   expect([who.claimGrants.size, who.device]).toEqual([0, "told"]);
 });
+
+test("access: a token of the secret, known from a call before → refused all the same once time is against it", async () => {
+  const { ask, refusal, clock } = await authenticator();
+  const now = Math.floor(clock.nowMs() / 1_000);
+  const token = await signedBySecret(claimsAt(clock.nowMs(), { nbf: now, exp: now + 60 }));
+  expect((await ask(token)).id).toBe("ana");
+  expect((await ask(token)).id).toBe("ana");
+  clock.advance(-40_000);
+  expect((await refusal(token)).details.metadata).toMatchObject({ fault: "not_yet_valid" });
+  clock.advance(40_000 + 89_000);
+  expect((await ask(token)).id).toBe("ana");
+  clock.advance(1_000);
+  expect((await refusal(token)).reason).toBe("TOKEN_EXPIRED");
+});
