@@ -93,7 +93,7 @@ async function packed(bench: Bench): Promise<Measured[]> {
     const since = changed === 0 ? "" : `, ${changed.toLocaleString("en")} changed since`;
     rows.push(
       measured({
-        row: `the same from a pack${since}`,
+        row: `catch-up over gRPC from a pack, 100,000 × 300 B${since}`,
         unit: "1/s",
         value: percentile(pulls, 0.5),
         reference: percentile(drains, 0.5),

@@ -52,7 +52,7 @@ export const pushCpu: Row = {
     const [own, other] = roads.map(({ samples }) => percentile(samples, 0.5));
     return [
       measured({
-        row: "a push over gRPC refused before any database call, CPU of the server",
+        row: "a push over gRPC refused before the database, server CPU",
         unit: "µs",
         value: own ?? 0,
         reference: other ?? 0,

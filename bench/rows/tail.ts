@@ -31,7 +31,7 @@ export const tail: Row = {
         value: ((ITEMS * ROUNDS) / followedMs) * 1000,
         reference: ((ITEMS * ROUNDS) / aloneMs) * 1000,
         referenceName: "the same bulkWrite alone",
-        atLeast: 0.45,
+        atLeast: 0.6,
       }),
     ];
   },

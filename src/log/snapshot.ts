@@ -41,6 +41,8 @@ export interface LogSnapshot {
   packBlocks(pack: Pack, after: Seq): AsyncGenerator<PackBlock, void, undefined>;
   /** Ids of the records that have changed in a feed, or left it, after a seq; undefined: they are more than `max`. */
   changedIds(feed: Feed, after: Seq, max: number): Promise<Set<string> | undefined>;
+  /** Whether it was closed: reads then end before their time. */
+  readonly isClosed: boolean;
   /** Ends its reads, also those under way, and frees what the database holds for it. Never throws; may be repeated. */
   close(): Promise<void>;
 }
@@ -117,6 +119,10 @@ class SessionSnapshot implements LogSnapshot {
 
   changedIds(feed: Feed, after: Seq, max: number): Promise<Set<string> | undefined> {
     return translated(readChangedIds(this.#log, { feed, after }, { session: this.#session, max }));
+  }
+
+  get isClosed(): boolean {
+    return this.#closed !== undefined;
   }
 
   close(): Promise<void> {

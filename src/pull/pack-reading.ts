@@ -46,7 +46,8 @@ export async function* readHeld(options: HeldOptions): AsyncGenerator<HeldRead, 
     }
   } catch (error) {
     const broken = readers.find((reader) => reader.isBroken);
-    if (!broken) throw error;
+    // Whoever closes the snapshot wants nothing of it any more; what was cut short by that is not broken.
+    if (!broken || snapshot.isClosed) throw error;
     await packs.discard(broken.pack);
     throw new SnapshotLost("a pack is broken", { cause: error });
   } finally {
