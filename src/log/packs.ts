@@ -89,7 +89,11 @@ export async function claimPack(log: Log, feed: Feed, nowMs: number): Promise<Pa
   const isFree = { _id: feed, $or: [{ making: null }, { "making.until": { $lt: new Date(nowMs) } }] };
   const making = { by: id, until: new Date(nowMs + CLAIM_MS) };
   try {
-    await log.packs.updateOne(isFree, { $set: { making }, $setOnInsert: { made: null } }, { upsert: true });
+    const update = { $set: { making }, $setOnInsert: { made: null } };
+    const options = { upsert: true, returnDocument: "before" } as const;
+    const before = await log.packs.findOneAndUpdate(isFree, update, options);
+    // Of one who was killed in the middle.
+    if (before?.making) await deleteBlocks(log, { feed, id: before.making.by });
     return { feed, id };
   } catch (error) {
     if (classOf(error) === "duplicate-key") return undefined;
@@ -118,19 +122,18 @@ export async function publishPack(log: Log, pack: Pack): Promise<boolean> {
     at: new Date(madeAtMs),
     took_ms: tookMs,
   };
-  const { modifiedCount } = await log.packs.updateOne(
-    { _id: feed, "making.by": id },
-    { $set: { made, making: null } },
-  );
-  if (modifiedCount === 0) return false;
-  // Passes under way read them still: snapshots see what was there.
-  await deleteBlocks(log, feed, id);
+  const mine = { _id: feed, "making.by": id };
+  const before = await log.packs.findOneAndUpdate(mine, { $set: { made, making: null } });
+  if (!before) return false;
+  // Those of the pack before and no others: somebody may have begun the next by now. Passes under way read them still,
+  // since snapshots see what was there.
+  if (before.made) await deleteBlocks(log, { feed, id: before.made.id });
   return true;
 }
 
 /** Ends a claim that came to nothing, with the blocks written by it. */
 export async function abandonPack(log: Log, { feed, id }: PackClaim): Promise<void> {
-  await log.packBlocks.deleteMany({ ...inFeed(feed), "_id.p": id });
+  await deleteBlocks(log, { feed, id });
   await log.packs.updateOne({ _id: feed, "making.by": id }, { $set: { making: null } });
   await log.packs.deleteOne({ _id: feed, making: null, made: null });
 }
@@ -139,7 +142,7 @@ export async function abandonPack(log: Log, { feed, id }: PackClaim): Promise<vo
 export async function dropPack(log: Log, { feed, id }: Pick<Pack, "feed" | "id">): Promise<void> {
   const { modifiedCount } = await log.packs.updateOne({ _id: feed, "made.id": id }, { $set: { made: null } });
   if (modifiedCount === 0) return;
-  await log.packBlocks.deleteMany({ ...inFeed(feed), "_id.p": id });
+  await deleteBlocks(log, { feed, id });
   await log.packs.deleteOne({ _id: feed, making: null, made: null });
 }
 
@@ -162,12 +165,8 @@ export function blockOf({ _id, after, changes }: PackBlockDocument): PackBlock {
   return { after: Number(after), last: Number(_id.s), changes: bytes };
 }
 
-async function deleteBlocks(log: Log, feed: Feed, except: ObjectId): Promise<void> {
-  await log.packBlocks.deleteMany({ ...inFeed(feed), "_id.p": { $ne: except } });
-}
-
-function inFeed(feed: Feed): Document {
-  return { _id: { $gt: { f: feed }, $lt: { f: feed, p: new MaxKey() } } };
+async function deleteBlocks(log: Log, { feed, id }: Pick<Pack, "feed" | "id">): Promise<void> {
+  await log.packBlocks.deleteMany(blocksOf({ feed, id }, 0));
 }
 
 function packOf({ _id: feed, made }: PackDocument): Pack[] {
