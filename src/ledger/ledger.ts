@@ -21,6 +21,8 @@ export interface Ledger {
   readonly floors: Collection<FloorDocument>;
   /** See graves.ts. */
   readonly graves: Collection<GraveDocument>;
+  /** Empty but within transactions; see `holdRequest`. */
+  readonly holds: Collection<{ _id: string }>;
   readonly receiptDays: number;
 }
 
@@ -55,6 +57,8 @@ export async function openLedger(
     { key: receiptIndexes.record, ...options },
   ]);
   await ledger.graves.createIndex({ at: 1 });
+  // So that it is there: made within a transaction, it would be a conflict of its own.
+  await ledger.holds.createIndex({ _id: 1 });
   return ledger;
 }
 
@@ -70,6 +74,7 @@ export function ledgerIn(
     receipts: db.collection("ledger"),
     floors: db.collection("ledger"),
     graves: db.collection("graves"),
+    holds: db.collection("holds"),
     receiptDays,
   };
 }
@@ -149,6 +154,20 @@ export async function insertReceipt(
     if (classOf(error) !== "duplicate-key") throw error;
     throw new ReceiptExists(`mutation ${receipt.mutationId} has a receipt`, { cause: error });
   }
+}
+
+/**
+ * Makes the session's transaction conflict with any other that holds the same request and began before this one ended,
+ * though the two write nothing else in common.
+ * @param mutationId of the request's first mutation.
+ */
+export async function holdRequest(
+  { holds }: Ledger,
+  mutationId: string,
+  session: ClientSession,
+): Promise<void> {
+  const document = { _id: mutationId };
+  await holds.bulkWrite([{ insertOne: { document } }, { deleteOne: { filter: document } }], { session });
 }
 
 function clockOf(stored: FloorDocument["clock"]): CommitClock {

@@ -61,11 +61,7 @@ async function commitOne(parts: PushParts, ticket: Ticket): Promise<Told> {
 }
 
 /** Nothing of the transaction was kept: the receipt is recorded by itself. */
-export async function recordRefusal(
-  parts: PushParts,
-  ticket: Ticket,
-  error: DocumentRefused,
-): Promise<Receipt> {
+async function recordRefusal(parts: PushParts, ticket: Ticket, error: DocumentRefused): Promise<Receipt> {
   const decision = decisionOfRefusal(parts.logger, ticket.read, error);
   await insertReceipt(parts.ledger, receiptToStore(ticket, decision, parts.clock.nowMs()));
   return tellDecision(ticket, decision, 0n);

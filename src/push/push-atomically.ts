@@ -3,8 +3,14 @@
 //
 // To blame is every mutation refused by itself or by its receipt, or else the first one the transaction can't take: what
 // would come after that was never tried in the state it was meant for. That one's receipt is recorded: its client was
-// told that it isn't and won't be applied, so a copy of the request arriving later must not apply it.
-import { insertReceipts, ReceiptExists } from "../ledger/ledger.ts";
+// told that it isn't and won't be applied, so a copy of the request arriving later must not apply it, nor blame another.
+import {
+  findReceiptsAndFloor,
+  holdRequest,
+  insertReceipt,
+  insertReceipts,
+  ReceiptExists,
+} from "../ledger/ledger.ts";
 import { commitClockOf } from "../model/commit-clock.ts";
 import type { Receipt } from "../model/receipt.ts";
 import { SyncError } from "../model/sync-error.ts";
@@ -12,10 +18,10 @@ import { DocumentRefused, type Session, TooMuchToRead } from "../mongo/source-do
 import { runTransaction } from "../mongo/transaction.ts";
 import type { PushParts } from "./call.ts";
 import { tell, writeSettled } from "./commit.ts";
+import { decisionOfRefusal } from "./database-refusal.ts";
 import { viewOf } from "./decide.ts";
 import { DOCUMENTS_BYTES_MAX, type Facts, grantsOf, readFacts } from "./facts.ts";
-import { recordRefusal } from "./push-alone.ts";
-import { isDone, isSameMutation, receiptToStore, tellNotAttempted } from "./receipts.ts";
+import { isDone, isSameMutation, receiptToStore, tellDecision, tellNotAttempted } from "./receipts.ts";
 import { createSettling, type Settlement, type Settling } from "./settle.ts";
 import { refOf, type Ticket } from "./ticket.ts";
 
@@ -62,7 +68,7 @@ async function pushOrBlame(
     return await pushAll(parts, tickets, settleInTurn);
   } catch (error) {
     if (!(error instanceof RefusedInTurn)) throw error;
-    const blamed = await recordRefusal(parts, error.ticket, error.cause);
+    const blamed = await recordBlame(parts, tickets, error);
     return tickets.map((ticket) => (ticket === error.ticket ? blamed : tellNotAttempted(ticket.read)));
   }
 }
@@ -109,7 +115,8 @@ async function settleAll(parts: PushParts, tickets: readonly Ticket[], session: 
   const settled = new Map<Ticket, Settlement>();
   for (const ticket of tickets) {
     const settlement = settling.settle(ticket);
-    if (!isFine(ticket, settlement)) return await blame(parts, { ticket, settlement, known, facts }, session);
+    if (!isFine(ticket, settlement))
+      return await blame(parts, { tickets, ticket, settlement, known, facts }, session);
     settled.set(ticket, settlement);
   }
   await writeSettled(parts, settling, session);
@@ -129,6 +136,7 @@ function isFine(ticket: Ticket, settlement: Settlement): boolean {
 }
 
 interface Blame {
+  readonly tickets: readonly Ticket[];
   readonly ticket: Ticket;
   readonly settlement: Settlement;
   readonly known: Settled;
@@ -138,11 +146,12 @@ interface Blame {
 /** Of the whole transaction only this receipt is kept; the record told is the one without the edits that are undone. */
 async function blame(
   parts: PushParts,
-  { ticket, settlement, known, facts }: Blame,
+  { tickets, ticket, settlement, known, facts }: Blame,
   session: Session,
 ): Promise<Settled> {
   if (settlement.kind !== "decided") return new Map([...known, [ticket, settlement]]);
   const { decision } = settlement;
+  await hold(parts, tickets, session);
   await insertReceipts(parts.ledger, [receiptToStore(ticket, decision, parts.clock.nowMs())], session);
   const view = viewOf(
     ticket.read,
@@ -152,6 +161,36 @@ async function blame(
   const told =
     view.visible && decision.record ? { record: view.encoded.bytes } : { record: undefined, conflicts: [] };
   return new Map([...known, [ticket, { kind: "decided", decision: { ...decision, ...told } }]]);
+}
+
+/** Of two copies of a request that read different states each would blame another: one comes after the other. */
+async function hold(parts: PushParts, [first]: readonly Ticket[], session: Session): Promise<void> {
+  if (first) await holdRequest(parts.ledger, first.read.mutation.mutationId, session);
+}
+
+/**
+ * Nothing of the request's transaction was kept: the receipt of the one to blame is recorded by itself.
+ * @throws Overtaken, ReceiptExists: a copy of the request was faster.
+ */
+async function recordBlame(
+  parts: PushParts,
+  tickets: readonly Ticket[],
+  { ticket, cause }: RefusedInTurn,
+): Promise<Receipt> {
+  const decision = decisionOfRefusal(parts.logger, ticket.read, cause);
+  const ids = tickets.map(({ read }) => read.mutation.mutationId);
+  await runTransaction(
+    parts.source.client,
+    async (session) => {
+      await hold(parts, tickets, session);
+      const { receipts } = await findReceiptsAndFloor(parts.ledger, ids, session);
+      if ([...receipts.values()].some(({ outcome }) => !isDone(outcome)))
+        throw new Overtaken("a copy of the request was refused meanwhile");
+      await insertReceipt(parts.ledger, receiptToStore(ticket, decision, parts.clock.nowMs()), session);
+    },
+    { sessions: parts.sessions },
+  );
+  return tellDecision(ticket, decision, 0n);
 }
 
 /** Ends the transaction: the request is to be run again from the start. */

@@ -39,15 +39,19 @@ afterAll(async () => {
   await mongod?.close();
   await rm(folder, { recursive: true, force: true, maxRetries: 3 });
 });
-afterEach(() => failCommand("off", {}));
+afterEach(async () => {
+  await failCommand("off", {});
+});
 
 const ofAna = { title: "tea", ownerId: "ana" };
 
+/** @returns how often it has been entered by now. */
 async function failCommand(
   mode: string | { times: number } | { skip: number },
   data: Document,
-): Promise<void> {
-  await control.db("admin").command({ configureFailPoint: "failCommand", mode, data });
+): Promise<number> {
+  const { count } = await control.db("admin").command({ configureFailPoint: "failCommand", mode, data });
+  return count;
 }
 
 test.each(["insert", "commitTransaction"])(
@@ -139,4 +143,43 @@ test("push: aborted before it begins, with a reason of its own → that reason, 
   const atomic = send(fixture, [create("never", ofAna)], { signal, atomic: true });
   await expect(atomic).rejects.toMatchObject({ reason: "SHUTTING_DOWN" });
   expect(await fixture.notes.countDocuments({ _id: "never" })).toBe(0);
+});
+
+test("atomic: copies on two nodes that read different states → both blame the same mutation", async () => {
+  await fixture.notes.insertOne({ _id: "skew", ...ofAna });
+  const { log, ledger, schema, database, sessions } = fixture;
+  const { client, sourceDb, tidemarkDb } = database;
+  const clock = { nowMs: () => NOW_MS, sleep: () => Promise.resolve() };
+  const push = createPush({ client, sourceDb, log, ledger, schema, clock, logger: silentLogger, sessions });
+  const all = [update("skew", { title: "mine" }, { title: "tea" }), update("absent", { title: "mine" })];
+  const outcomes = async (node: PushFixture) => {
+    const { receipts } = await send(node, all, { atomic: true });
+    return receipts.map(({ outcome }) => outcome);
+  };
+  // The early copy has read, and is held up on its way to blame the second mutation.
+  const before = await failCommand(
+    { times: 1 },
+    {
+      failCommands: ["insert"],
+      namespace: `${tidemarkDb}.ledger`,
+      blockConnection: true,
+      blockTimeMS: 500,
+    },
+  );
+  const early = outcomes(fixture);
+  await control.db("admin").command({
+    waitForFailPoint: "failCommand",
+    timesEntered: before + 1,
+    maxTimeMS: 10_000,
+  });
+  // To the late one the first is to blame: its record is gone.
+  await fixture.notes.deleteOne({ _id: "skew" });
+  const late = outcomes({ ...fixture, push });
+  expect(await Promise.all([early, late])).toEqual([
+    ["NOT_ATTEMPTED", "CONFLICT"],
+    ["NOT_ATTEMPTED", "CONFLICT"],
+  ]);
+  const ids = all.map(({ mutationId }) => mutationId);
+  expect(await ledger.receipts.countDocuments({ _id: { $in: ids } })).toBe(1);
+  await push.close();
 });
