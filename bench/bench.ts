@@ -130,6 +130,16 @@ export class Bench {
     return { url, pid: server.pid ?? 0, stop: () => this.#stop(server) };
   }
 
+  /** A source of so many items, a new log, and a server that has loaded them. */
+  async serverOfItems(count: number, options?: ServerOptions): Promise<RunningServer> {
+    await this.reset();
+    await this.insertItems(count);
+    const server = await this.startServer(options);
+    await this.logReaches(count);
+    await this.serverReady(server);
+    return server;
+  }
+
   /** For a server process of a row's own, as one of the product would be started. */
   forkOptions(): ForkOptions {
     const [execPath = process.execPath, ...execArgv] = [...onOneCore(), process.execPath];

@@ -26,11 +26,7 @@ const BATCH_BYTES = 131_072;
 export const catchUp: Row = {
   name: "catch-up",
   async run(bench) {
-    await bench.reset();
-    await bench.insertItems(ITEMS);
-    const server = await bench.startServer({ settings: { PACK_RECORDS_MIN: "0" } });
-    await bench.logReaches(ITEMS);
-    await bench.serverReady(server);
+    const server = await bench.serverOfItems(ITEMS, { settings: { PACK_RECORDS_MIN: "0" } });
     const drains: number[] = [];
     const pulls: Record<LoadData["codec"], number[]> = { PROTO: [], JSON: [] };
     let wireBytes = 0;

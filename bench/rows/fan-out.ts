@@ -15,11 +15,7 @@ const ROUNDS = 3;
 export const fanOut: Row = {
   name: "fan-out",
   async run(bench) {
-    await bench.reset();
-    await bench.insertItems(1);
-    const server = await bench.startServer();
-    await bench.logReaches(1);
-    await bench.serverReady(server);
+    const server = await bench.serverOfItems(1);
     await server.stop();
     const rates: Record<FanOutWay, number[]> = { tidemark: [], raw: [], connect: [] };
     for (let round = 0; round < ROUNDS; round++) {

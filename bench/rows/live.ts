@@ -26,11 +26,7 @@ const RUNS: readonly Goals[] = [
 export const live: Row = {
   name: "live",
   async run(bench) {
-    await bench.reset();
-    await bench.insertItems(ITEMS);
-    const server = await bench.startServer();
-    await bench.logReaches(ITEMS);
-    await bench.serverReady(server);
+    const server = await bench.serverOfItems(ITEMS);
     const rows: Measured[] = [];
     for (const [index, goals] of RUNS.entries()) {
       rows.push(...(await follow({ bench, server, goals, base: (index + 1) * 1_000_000 })));

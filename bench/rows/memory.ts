@@ -13,11 +13,7 @@ const LOOKS_MAX = 9;
 export const memory: Row = {
   name: "memory",
   async run(bench) {
-    await bench.reset();
-    await bench.insertItems(1);
-    const server = await bench.startServer();
-    await bench.logReaches(1);
-    await bench.serverReady(server);
+    const server = await bench.serverOfItems(1);
     const before = residentKib(server.pid);
     const load = await startLoad(server.url, {
       mode: "FOLLOW",

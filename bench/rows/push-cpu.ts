@@ -23,11 +23,7 @@ const US_PER_TICK = 10_000;
 export const pushCpu: Row = {
   name: "push-cpu",
   async run(bench) {
-    await bench.reset();
-    await bench.insertItems(1);
-    const server = await bench.startServer();
-    await bench.logReaches(1);
-    await bench.serverReady(server);
+    const server = await bench.serverOfItems(1);
     const reference = fork(join(import.meta.dirname, "../refusing-node.ts"), bench.forkOptions());
     const [{ port }] = (await once(reference, "message")) as [ToParent];
     const roads = [

@@ -12,11 +12,7 @@ const STALL_MS = 500;
 export const stalled: Row = {
   name: "stalled",
   async run(bench) {
-    await bench.reset();
-    await bench.insertItems(ITEMS);
-    const server = await bench.startServer();
-    await bench.logReaches(ITEMS);
-    await bench.serverReady(server);
+    const server = await bench.serverOfItems(ITEMS);
     await firstSyncMs(server);
     const alone: number[] = [];
     const beside: number[] = [];

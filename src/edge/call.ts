@@ -18,6 +18,14 @@ import type { Audit } from "./audit.ts";
 import type { HttpRequest } from "./listener.ts";
 import type { StreamAnswer } from "./wire/stream-writer.ts";
 
+/** What gate and handlers ask of a call, whichever way it comes. */
+export interface CallContext
+  extends Pick<HandlerContext, "signal" | "requestMethod" | "service" | "method" | "url"> {
+  readonly values: ContextValues;
+  readonly requestHeader: Pick<Headers, "get">;
+  readonly responseHeader: Pick<Headers, "set">;
+}
+
 export interface Call {
   readonly requestId: string;
   /** Its lines carry the request id. */

@@ -5,7 +5,7 @@ import { WireType } from "@bufbuild/protobuf/wire";
 import { type PullChangesResponse, PullChangesResponseSchema } from "#gen/tidemark/v1/pull_changes_pb.js";
 import { RecordForm } from "#gen/tidemark/v1/record_pb.js";
 import { invariant } from "../model/invariant.ts";
-import type { CallContext } from "./plain-calls.ts";
+import type { CallContext } from "./call.ts";
 
 export type Codec = "PROTO" | "JSON";
 

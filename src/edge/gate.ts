@@ -5,9 +5,8 @@ import type { Authenticate } from "../access/authenticate.ts";
 import type { ClientVersions } from "../access/client-versions.ts";
 import type { Limiter } from "../access/limits/limiter.ts";
 import { SyncError } from "../model/sync-error.ts";
-import { type Call, callOf } from "./call.ts";
+import { type Call, type CallContext, callOf } from "./call.ts";
 import { toConnectError, withReason } from "./errors.ts";
-import type { CallContext } from "./plain-calls.ts";
 import type { Serving } from "./serving.ts";
 
 /** On answers to GET: neither a browser's disk nor a shared cache keeps what one caller may see. */

@@ -19,7 +19,7 @@ import { createReceiptService } from "./receipt-service.ts";
 import { addReflection } from "./reflection.ts";
 import { createServerService, type ServerFacts } from "./server-service.ts";
 import type { Serving } from "./serving.ts";
-import { createPush, createSyncService } from "./sync-service.ts";
+import { createPushHandler, createSyncService } from "./sync-service.ts";
 
 /** What the edge serves. The caller owns and closes them, after the edge. */
 export interface EdgeParts {
@@ -51,7 +51,7 @@ const GUARDED: ReadonlySet<string> = new Set([SyncService.typeName, ReceiptServi
 /** Those methods whose plain calls don't need Connect, and what they pass. */
 export function createPlainRoad(options: RouterOptions) {
   const { pushMutations } = SyncService.method;
-  const push = { method: pushMutations, handle: createPush(options) };
+  const push = { method: pushMutations, handle: createPushHandler(options) };
   return {
     gate: createGate({ ...options, guarded: GUARDED }),
     readMaxBytes: REQUEST_BYTES_MAX,

@@ -19,13 +19,12 @@ import type { Principal } from "../model/principal.ts";
 import type { Pull } from "../pull/pull.ts";
 import type { Push } from "../push/push.ts";
 import type { Schema } from "../schema/schema.ts";
-import { callOf, principalOf } from "./call.ts";
+import { type CallContext, callOf, principalOf } from "./call.ts";
 import { codecOf, frameMessage, recordFormOf } from "./codec.ts";
 import { auditReceipts, frameAuditor } from "./denials.ts";
 import { CACHE_CONTROL, failureOf } from "./gate.ts";
 import { meterSent } from "./metering.ts";
 import { mutationsFrom } from "./mutations.ts";
-import type { CallContext } from "./plain-calls.ts";
 import { cursorMessage, listRequestFrom, pullRequestFrom } from "./pull-requests.ts";
 import { receiptMessage } from "./receipts.ts";
 import { validate } from "./validate.ts";
@@ -65,7 +64,7 @@ export function createSyncService({
       };
     },
 
-    pushMutations: createPush({ push, limiter }),
+    pushMutations: createPushHandler({ push, limiter }),
   };
 
   /** Leaves the frames to the writer of streams. */
@@ -100,7 +99,7 @@ export function createSyncService({
 }
 
 /** As of SyncService; for calls of either way. */
-export function createPush({ push, limiter }: Pick<SyncParts, "push" | "limiter">) {
+export function createPushHandler({ push, limiter }: Pick<SyncParts, "push" | "limiter">) {
   return async (request: PushMutationsRequest, context: CallContext): Promise<PushMutationsResponse> => {
     validate(PushMutationsRequestSchema, request);
     const call = callOf(context);

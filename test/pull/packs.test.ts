@@ -317,25 +317,6 @@ describe("pull: making packs", () => {
     expect(await publishPack(fixture.log, { ...made, id: claim.id })).toBe(false);
   });
 
-  it("two nodes want it at the same time → one whole pack, time after time", async () => {
-    const other = new PackMaker({ log: fixture.log, clock, logger: silentLogger, settings });
-    const reader = fixture.node(clock, { ...settings, packChangedShareMax: 1 });
-    await writeFive();
-    for (let round = 0; round < 20; round++) {
-      for (const made of await readPacks(fixture.log, [ANA])) await dropPack(fixture.log, made);
-      maker.consider(ANA, fixture.world.head);
-      for (let turn = 0; turn < round % 5; turn++) await readPacks(fixture.log, [ANA]);
-      other.consider(ANA, fixture.world.head);
-      await Promise.all([maker.idle(), other.idle()]);
-      const [made] = await readPacks(fixture.log, [ANA]);
-      expect(await fixture.log.packBlocks.distinct("_id.p")).toEqual([made?.id]);
-      const device = new Device(principal("ana", ["user:ana"]));
-      await device.catchUp(reader);
-      expectAll(device, [ANA]);
-    }
-    await other.close();
-  });
-
   it("a record that goes in parts → the feed isn't packed, and nothing stays behind", async () => {
     await writeFive();
     await fixture.write([put("huge", { notes: "n".repeat(1_100_000) })]);
