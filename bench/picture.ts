@@ -4,9 +4,9 @@
 import { quantity } from "./quantity.ts";
 import type { Measured } from "./row.ts";
 
-const WIDTH = 960;
-const LABEL_WIDTH = 420;
-const FIGURES_WIDTH = 190;
+const WIDTH = 1080;
+const LABEL_WIDTH = 490;
+const FIGURES_WIDTH = 225;
 const ROW_HEIGHT = 30;
 const HEAD_HEIGHT = 76;
 const FOOT_HEIGHT = 40;
@@ -77,7 +77,7 @@ function xOf(margin: number): number {
   return Math.round(LABEL_WIDTH + ((doublings + DOUBLINGS) / (2 * DOUBLINGS)) * width);
 }
 
-const LABEL_CHARS_MAX = 58;
+const LABEL_CHARS_MAX = 70;
 
 function shortened(text: string): string {
   return text.length <= LABEL_CHARS_MAX ? text : `${text.slice(0, LABEL_CHARS_MAX - 1)}…`;

@@ -24,16 +24,18 @@ export const fanOut: Row = {
     }
     const rate = (way: FanOutWay) => percentile(rates[way], 0.5);
     const row = `fan-out to ${STREAMS.toLocaleString("en-US")} streams, deliveries`;
-    const value = { row, unit: "1/s" as const, value: rate("tidemark") };
+    const value = { unit: "1/s" as const, value: rate("tidemark") };
     return [
       measured({
         ...value,
+        row: `${row} against bare HTTP/2`,
         reference: rate("raw"),
         referenceName: "bare HTTP/2, one shared buffer",
         atLeast: 0.6,
       }),
       measured({
         ...value,
+        row: `${row} against connect-node`,
         reference: rate("connect"),
         referenceName: "connect-node's handler",
         atLeast: 10,

@@ -31,7 +31,7 @@ export const memory: Row = {
         value: perStream,
         reference: KIB_PER_STREAM_MAX,
         referenceName: "the goal",
-        atMost: 1,
+        valueAtMost: KIB_PER_STREAM_MAX,
       }),
     ];
   },
